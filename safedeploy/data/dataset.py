@@ -1,0 +1,59 @@
+"""A labelled data set in memory, and its one deterministic road to a model's input."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from safedeploy.data.split import MEMBERS, Indices, Split
+from safedeploy.results import Preprocessing
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """n labelled examples.
+
+    x: images (n, channels, height, width) uint8, or table rows (n, columns) float32. y: (n,) class indices.
+    official_test: (n,) bool, the data set's own test examples, or None where it has none.
+    preprocessing: fixed by the data set, or None to standardise columns with the members' mean and deviation.
+    """
+
+    name: str
+    kind: Literal["image", "table"]
+    x: NDArray[np.uint8] | NDArray[np.float32]
+    y: Indices
+    class_names: tuple[str, ...]
+    official_test: NDArray[np.bool_] | None = None
+    preprocessing: Preprocessing | None = None
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return self.x.shape[1:]
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over shapes, types and content: the same data set on another machine has the same."""
+        digest = hashlib.sha256()
+        for part in (self.x, self.y):
+            digest.update(f"{part.dtype.str}{part.shape}".encode())
+            digest.update(np.ascontiguousarray(part).data)
+        return digest.hexdigest()
+
+
+def preprocessing(dataset: Dataset, split: Split) -> Preprocessing:
+    """The data set's own, or column means and deviations of the members (a constant column keeps deviation 1)."""
+    if dataset.preprocessing is not None:
+        return dataset.preprocessing
+    rows = dataset.x[split.indices(*MEMBERS)].astype(np.float64)
+    std = rows.std(axis=0)
+    std[std < 1e-12] = 1.0
+    return Preprocessing(raw="float32 columns", scale=1.0, mean=rows.mean(axis=0).tolist(), std=std.tolist())
+
+
+def preprocess(x: NDArray[np.uint8] | NDArray[np.float32], how: Preprocessing) -> NDArray[np.float32]:
+    """(x · scale − mean) / std along axis 1: channels of images, columns of tables; float32."""
+    shape = (1, -1) + (1,) * (x.ndim - 2)
+    mean, std = (np.asarray(values, dtype=np.float32).reshape(shape) for values in (how.mean, how.std))
+    return ((x.astype(np.float32) * np.float32(how.scale) - mean) / std).astype(np.float32)

@@ -1,0 +1,123 @@
+"""The recipe: everything that decides a run's outcome, typed, in TOML. Rerunning a resolved recipe reproduces the run."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from safedeploy.errors import UserError
+from safedeploy.rundir import write_text
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+
+class DataRecipe(Section):
+    """`source`: a built-in name or a path. `label`: the label's column, for tables."""
+
+    source: str = "digits"
+    root: str | None = None
+    label: str | None = None
+
+
+class SplitRecipe(Section):
+    """Shares of the examples outside an official test set; `test` is drawn only where there is none. Members and non-members get equal shares."""
+
+    known: Fraction = 0.2
+    evaluation: Fraction = 0.2
+    validation: Fraction = 0.06
+    test: Fraction = 0.1
+
+    @model_validator(mode="after")
+    def _leaves_nothing_negative(self) -> Self:
+        total = 2 * (self.known + self.evaluation) + self.validation + self.test
+        if total > 1 + 1e-9:
+            raise ValueError(f"the shares add up to {total:.2f}: 2·(known + evaluation) + validation + test must be at most 1")
+        return self
+
+
+class ModelRecipe(Section):
+    """`name`: of the zoo, or a factory as package.module:function or path/file.py:function."""
+
+    name: str = "lenet5"
+
+
+class MethodRecipe(Section):
+    """`density`: share of prunable weights kept. `options`: the method's own."""
+
+    name: str = "safecompress"
+    density: Annotated[float, Field(gt=0, le=1)] = 0.05
+    options: dict[str, Any] = {}
+
+
+class TrainingRecipe(Section):
+    """SGD with momentum; the learning rate falls tenfold at `milestones` (shares of the epochs), as in the SafeCompress README."""
+
+    epochs: Annotated[int, Field(ge=1)] = 30
+    batch_size: Annotated[int, Field(ge=2)] = 128
+    learning_rate: Annotated[float, Field(gt=0)] = 0.1
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    milestones: list[Fraction] = [0.5, 0.75]
+    augment: Literal["none", "crop-flip"] = "none"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+
+
+class AuditRecipe(Section):
+    """`budget`: 'auc' or 'tpr@FPR' to the highest figure allowed."""
+
+    budget: dict[str, float] = {}
+
+
+class BenchRecipe(Section):
+    protocol: Literal["quick", "full"] = "quick"
+    threads: Annotated[int, Field(ge=1)] = 1
+
+
+class Recipe(Section):
+    name: str = Field(default="digits", pattern=r"^[A-Za-z0-9._-]+$")
+    seed: Annotated[int, Field(ge=0)] = 0
+    target: str = "android"
+    data: DataRecipe = DataRecipe()
+    split: SplitRecipe = SplitRecipe()
+    model: ModelRecipe = ModelRecipe()
+    method: MethodRecipe = MethodRecipe()
+    training: TrainingRecipe = TrainingRecipe()
+    audit: AuditRecipe = AuditRecipe()
+    bench: BenchRecipe = BenchRecipe()
+
+    def write(self, path: Path) -> None:
+        write_text(path, tomli_w.dumps(self.model_dump(exclude_none=True)))
+
+
+def read_recipe(path: Path) -> Recipe:
+    """A recipe from TOML; the error names the key."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not TOML: {error}") from None
+    return validate(content, str(path))
+
+
+def validate(content: dict[str, Any], source: str) -> Recipe:
+    """A recipe from plain values; `source` is what the error blames (a file, or 'the options')."""
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{source}: {explain(error)}") from None
+
+
+def explain(error: ValidationError) -> str:
+    """The first fault of a pydantic error, in one line."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message

@@ -1,0 +1,134 @@
+"""The files of one run, written so that a reader or a resumed run only ever sees whole ones."""
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from safedeploy.errors import UserError
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[IO[bytes]]:
+    """Open `path` for writing under a temporary name; flush and rename it on success, leave nothing on failure."""
+    make_folder(path.parent)
+    try:
+        handle = tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False)  # noqa: SIM115
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    temporary = Path(handle.name)
+    try:
+        with handle:
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    with atomic(path) as handle:
+        handle.write(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    write_bytes(path, content.encode())
+
+
+def write_json(path: Path, content: Any) -> None:
+    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def make_folder(path: Path) -> Path:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    return path
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's content."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    return UserError(f"cannot write {path}: {error.strerror or error}; choose a writable folder")
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """The names of a run's files (DESIGN: 'A run on disk')."""
+
+    root: Path
+
+    @property
+    def recipe(self) -> Path:
+        return self.root / "recipe.toml"
+
+    @property
+    def split(self) -> Path:
+        return self.root / "split.npz"
+
+    @property
+    def weights(self) -> Path:
+        return self.root / "model.safetensors"
+
+    @property
+    def summary(self) -> Path:
+        return self.root / "summary.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    @property
+    def metrics(self) -> Path:
+        return self.root / "metrics.jsonl"
+
+    @property
+    def audits(self) -> Path:
+        return self.root / "audit"
+
+    @property
+    def benches(self) -> Path:
+        return self.root / "bench"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.html"
+
+    def bundle(self, target: str) -> Path:
+        return self.root / "bundle" / target
+
+    @property
+    def control(self) -> "RunDir":
+        """The dense control, trained equally long on the same split: a run of its own inside this one."""
+        return RunDir(self.root / "dense")
+
+
+def run_of_artifact(path: Path) -> RunDir | None:
+    """The run whose bundle holds the file `path`, or None for a stranger's file."""
+    folder = path.resolve().parent
+    if folder.parent.name != "bundle":
+        return None
+    run = RunDir(folder.parent.parent)
+    return run if run.recipe.is_file() and run.split.is_file() else None
+
+
+def open_run(root: Path) -> RunDir:
+    """An existing run; the error says what is missing."""
+    run = RunDir(root)
+    if not run.recipe.is_file():
+        raise UserError(f"{root} is not a run: it has no recipe.toml; make one with 'safedeploy compress' or 'safedeploy run'")
+    return run
