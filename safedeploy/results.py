@@ -1,7 +1,7 @@
 """The result files, typed: evidence of an audit, timings, an export's manifest, a training run's summary."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -39,8 +39,6 @@ class ResultFile(Result):
             where = ".".join(str(part) for part in first["loc"])
             raise UserError(f"{path} is not a {cls.__name__} file: {where}: {first['msg']}") from None
 
-
-AnyResult = TypeVar("AnyResult", bound=ResultFile)
 
 
 class ArtifactInfo(Result):
@@ -274,7 +272,10 @@ class BundleFile(Result):
 
 
 class Manifest(ResultFile):
-    """What ships (`bundle/TARGET/manifest.json`): nothing in it identifies a training example."""
+    """What ships (`bundle/TARGET/manifest.json`): nothing in it identifies a training example.
+
+    `versions` made and checked the files; `runtimes` is the package and first version that run them on the target.
+    """
 
     target: str
     model: str
@@ -286,6 +287,7 @@ class Manifest(ResultFile):
     classes: list[str]
     files: list[BundleFile]
     versions: dict[str, str]
+    runtimes: dict[Literal["onnxruntime", "executorch"], str] = {}
 
 
 class LayerDensity(Result):
@@ -296,7 +298,7 @@ class LayerDensity(Result):
 
 
 class Summary(ResultFile):
-    """What training produced (`summary.json`): accuracies by role, densities, cost."""
+    """What training produced (`summary.json`): accuracy on members, validation and test; densities; examples by role; cost."""
 
     data: str
     fingerprint: str
@@ -311,4 +313,4 @@ class Summary(ResultFile):
     seed: int
     device: str
     versions: dict[str, str]
-    extra: dict[str, Any] = {}
+    roles: dict[str, int]

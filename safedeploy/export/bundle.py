@@ -1,0 +1,160 @@
+"""A bundle: the files of one target, made, run in their real runtimes and compared, then put in place all at once."""
+
+import copy
+import tempfile
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from safedeploy.artifacts.info import artifact_info
+from safedeploy.artifacts.recognise import open_artifact
+from safedeploy.errors import UserError
+from safedeploy.export.place import MANIFEST, replace, require_replaceable
+from safedeploy.export.quiet import quiet
+from safedeploy.export.reference import reference_logits
+from safedeploy.export.targets import FileName, Target, precision_of, runtime_of
+from safedeploy.export.verify import Logits, check, require
+from safedeploy.results import BundleFile, Delegation, Manifest, Preprocessing
+from safedeploy.rundir import make_folder
+
+if TYPE_CHECKING:
+    import torch
+
+
+def export_bundle(
+    module: "torch.nn.Module",
+    folder: Path,
+    target: Target,
+    *,
+    model_name: str,
+    preprocessing: Preprocessing,
+    class_names: Sequence[str],
+    calibration: NDArray[np.float32],
+    x: NDArray[np.float32],
+    y: NDArray[np.int64],
+    progress: Callable[[float], None] | None = None,
+) -> Manifest:
+    """Make the files `target` wants out of `module`, check each in its real runtime, and put them into `folder`.
+
+    calibration, x: (n, *input_shape) float32, preprocessed; calibration sets int8 ranges, x and y (n,) judge the files.
+    progress: told the share done, 0 to 1.
+    `folder` is replaced as a whole, and only when every file is within the target's tolerance: until then an earlier
+    bundle stays as it was. The caller's module is not changed. The manifest names no path and no training example.
+    Raises UserError for inputs that do not fit the module, a module that cannot be exported, a missing extra, or a
+    `folder` that holds something else; OutOfTolerance for a file that strays from the module.
+    """
+    folder = folder.resolve()
+    require_replaceable(folder)
+    if any(runtime_of(name) == "executorch" for name in target.files):
+        from safedeploy.export.executorch import require_executorch
+
+        require_executorch()
+    model = copy.deepcopy(module).cpu().eval()
+    input_shape = x.shape[1:]
+    reference = reference_logits(model, model_name, class_names, calibration, x, y)
+    make_folder(folder.parent)
+    try:
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
+            fresh = make_folder(Path(temporary) / folder.name)
+            files = []
+            for done, name in enumerate(_in_order(target.files)):
+                delegation = _export(name, model, input_shape, fresh, target, model_name, calibration)
+                if progress is not None:
+                    progress((done + 0.7) / len(target.files))
+                files.append(_verified(fresh / name, name, target, reference, x, y, delegation))
+                if progress is not None:
+                    progress((done + 1) / len(target.files))
+            for leftover in set(fresh.iterdir()) - {fresh / name for name in target.files}:
+                leftover.unlink()
+            manifest = Manifest(
+                target=target.name,
+                model=model_name,
+                input_shape=list(input_shape),
+                input_dtype="float32",
+                input_layout="NCHW" if len(input_shape) == 3 else "NF",
+                output="logits",
+                preprocessing=preprocessing,
+                classes=list(class_names),
+                files=files,
+                versions=_versions(),
+                runtimes={name: f"{runtime.package} >= {runtime.minimum}" for name, runtime in target.runtimes.items()},
+            )
+            manifest.write(fresh / MANIFEST)
+            replace(folder, fresh, Path(temporary) / "earlier")
+    except OSError as error:
+        why = error.strerror or error
+        raise UserError(f"cannot write {folder}: {why}; choose a writable folder with free space") from None
+    return manifest
+
+
+def _in_order(files: Sequence[FileName]) -> list[FileName]:
+    """The float32 ONNX file first: the int8 one is made from it."""
+    return sorted(dict.fromkeys(files), key=get_args(FileName).index)
+
+
+def _export(
+    name: FileName,
+    model: "torch.nn.Module",
+    input_shape: tuple[int, ...],
+    folder: Path,
+    target: Target,
+    model_name: str,
+    calibration: NDArray[np.float32],
+) -> Delegation | None:
+    from safedeploy.export import executorch, onnx, onnx_int8
+
+    float32 = folder / "model.onnx"
+    match name:
+        case "model.onnx":
+            onnx.export_onnx(model, input_shape, float32, opset=target.opset, model_name=model_name)
+        case "model.int8.onnx":
+            if not float32.exists():
+                onnx.export_onnx(model, input_shape, float32, opset=target.opset, model_name=model_name)
+            onnx_int8.quantise_onnx(float32, folder / name, calibration, target.quantisation)
+        case "model.pte":
+            return executorch.export_pte(model, input_shape, folder / name, model_name=model_name)
+        case "model.int8.pte":
+            return executorch.export_int8_pte(
+                model, input_shape, folder / name, calibration, target.quantisation, model_name=model_name
+            )
+    return None
+
+
+def _verified(
+    path: Path,
+    name: FileName,
+    target: Target,
+    reference: Logits,
+    x: NDArray[np.float32],
+    y: NDArray[np.int64],
+    delegation: Delegation | None,
+) -> BundleFile:
+    with quiet():
+        found = check(open_artifact(path), reference, x, y)
+    require(found, name, precision_of(name), target, reference)
+    info = artifact_info(path)
+    return BundleFile(
+        name=name,
+        runtime=runtime_of(name),
+        precision=precision_of(name),
+        sha256=info.sha256,
+        size_bytes=info.size_bytes,
+        zip_bytes=info.zip_bytes,
+        check=found,
+        delegation=delegation,
+    )
+
+
+def _versions() -> dict[str, str]:
+    """What made and checked the files."""
+    found = {}
+    for package in ("safedeploy", "torch", "onnx", "onnxscript", "onnxruntime", "executorch"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,56 @@
+"""A float32 ONNX file as static int8: ONNX Runtime's quantiser, in QDQ form, ranges from calibration inputs."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from safedeploy.errors import UserError
+from safedeploy.export.onnx import INPUT, save
+from safedeploy.export.quiet import quiet
+from safedeploy.export.targets import Quantisation
+from safedeploy.export.trace import reason
+
+BATCH = 64
+
+
+def quantise_onnx(source: Path, path: Path, calibration: NDArray[np.float32], how: Quantisation) -> None:
+    """Write the int8 form of the file `source` to `path`; `calibration` is (n, *input_shape), preprocessed.
+
+    Weights are symmetric, so a weight of zero stays exactly zero.
+    """
+    from onnxruntime import quantization as ort
+
+    class Batches(ort.CalibrationDataReader):  # type: ignore[misc]  # the quantiser wants an instance of its own class
+        def __init__(self) -> None:
+            self.batches = iter(np.array_split(calibration, -(-len(calibration) // BATCH)))
+
+        def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+            batch = next(self.batches, None)
+            return None if batch is None else {INPUT: batch}
+
+    methods = {
+        "minmax": ort.CalibrationMethod.MinMax,
+        "entropy": ort.CalibrationMethod.Entropy,
+        "percentile": ort.CalibrationMethod.Percentile,
+    }
+    try:
+        with tempfile.TemporaryDirectory() as folder, quiet():
+            written = Path(folder) / "int8.onnx"
+            ort.quantize_static(
+                onnx.shape_inference.infer_shapes(onnx.load(source), strict_mode=True, data_prop=True),
+                written,
+                Batches(),
+                quant_format=ort.QuantFormat.QDQ,
+                per_channel=how.per_channel,
+                activation_type=ort.QuantType.QInt8 if how.activation == "int8" else ort.QuantType.QUInt8,
+                weight_type=ort.QuantType.QInt8,
+                calibrate_method=methods[how.calibration],
+            )
+            save(onnx.load(written), path)
+    except UserError:
+        raise
+    except Exception as error:  # the quantiser's exceptions have no common base
+        raise UserError(f"cannot quantise {source.name} for ONNX Runtime: {reason(error)}") from error
