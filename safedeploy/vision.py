@@ -1,30 +1,44 @@
-"""The one door to torchvision: its wheel's compiled operators do not load beside a CPU-only torch, and importing it then fails."""
+"""The one door to torchvision, whose wheel's compiled operators do not load beside a CPU-only torch: it then fails."""
 
 import importlib
+import sys
 from typing import Any
 
 from safedeploy.errors import missing_extra
 
+_OPERATORS = ("nms", "qnms")
+_SIGNATURE = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 _fragments: list[Any] = []  # a Library that is collected takes its operators with it
 
 
 def torchvision(module: str = "torchvision") -> Any:
-    """`module` of torchvision, after declaring the two operators its import looks for where they are really missing."""
+    """`module` of torchvision, after declaring the two operators its import looks for where they are really missing.
+
+    Raises UserError where torch or torchvision is not installed.
+    """
     try:
         import torch
-    except ImportError:
-        raise missing_extra("this data set or model", "train") from None
-    try:
+
+        if "torchvision" not in sys.modules:
+            _forget_failed_import()
         return importlib.import_module(module)
-    except ImportError:
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "torchvision"):
+            raise
         raise missing_extra("this data set or model", "train") from None
     except RuntimeError as error:
         if "torchvision::nms" not in str(error):
             raise
-    for name in [name for name in importlib.sys.modules if name.split(".")[0] == "torchvision"]:
-        del importlib.sys.modules[name]
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for operator in ("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor", "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"):
-        library.define(operator)
+    _forget_failed_import()
+    untyped: Any = torch.library
+    library = untyped.Library("torchvision", "FRAGMENT")
+    for operator in _OPERATORS:
+        library.define(operator + _SIGNATURE)
     _fragments.append(library)
     return importlib.import_module(module)
+
+
+def _forget_failed_import() -> None:
+    """Drop the submodules a failed import leaves behind: the next one would find them without their package."""
+    for name in [name for name in sys.modules if name.startswith("torchvision.")]:
+        del sys.modules[name]

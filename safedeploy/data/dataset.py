@@ -15,7 +15,8 @@ from safedeploy.results import Preprocessing
 class Dataset:
     """n labelled examples.
 
-    x: images (n, channels, height, width) uint8, or table rows (n, columns) float32. y: (n,) class indices.
+    x: images (n, channels, height, width), uint8 or float32 in [0, 1], or table rows (n, columns) float32.
+    y: (n,) class indices.
     official_test: (n,) bool, the data set's own test examples, or None where it has none.
     preprocessing: fixed by the data set, or None to standardise columns with the members' mean and deviation.
     """
@@ -56,4 +57,8 @@ def preprocess(x: NDArray[np.uint8] | NDArray[np.float32], how: Preprocessing) -
     """(x · scale − mean) / std along axis 1: channels of images, columns of tables; float32."""
     shape = (1, -1) + (1,) * (x.ndim - 2)
     mean, std = (np.asarray(values, dtype=np.float32).reshape(shape) for values in (how.mean, how.std))
-    return ((x.astype(np.float32) * np.float32(how.scale) - mean) / std).astype(np.float32)
+    out = x.astype(np.float32)
+    out *= np.float32(how.scale)
+    out -= mean
+    out /= std
+    return out

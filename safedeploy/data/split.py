@@ -1,6 +1,8 @@
 """Every example of a data set gets exactly one role, drawn by seed (DESIGN: Split)."""
 
 import io
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -8,6 +10,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from safedeploy.data.arrays import read_arrays
 from safedeploy.errors import UserError
 from safedeploy.recipe import SplitRecipe
 from safedeploy.rundir import write_bytes
@@ -38,19 +41,26 @@ class Split:
 
 
 def read_split(path: Path) -> Split:
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            if tuple(content["roles"].tolist()) != ROLES:
-                raise UserError(f"{path} was written by another version: its roles differ; train again")
-            return Split(content["role"], str(content["fingerprint"]))
-    except (OSError, KeyError, ValueError) as error:
-        raise UserError(f"cannot read the split {path}: {error}") from None
+    role, roles, fingerprint = read_arrays(path, "role", "roles", "fingerprint")
+    if tuple(roles.tolist()) != ROLES:
+        raise UserError(f"{path} was written by another version: its roles differ; train again")
+    if role.ndim != 1 or role.dtype != np.int8 or not np.isin(role, range(len(ROLES))).all():
+        raise UserError(f"{path} is damaged: 'role' must hold one of {len(ROLES)} roles an example; train again")
+    return Split(role, str(fingerprint))
 
 
-def draw_split(labels: Indices, official_test: NDArray[np.bool_] | None, shares: SplitRecipe, seed: int, fingerprint: str) -> Split:
+def draw_split(
+    labels: Indices,
+    official_test: NDArray[np.bool_] | None,
+    shares: SplitRecipe,
+    seed: int,
+    fingerprint: str,
+    class_names: Sequence[str] | None = None,
+) -> Split:
     """Draw roles class by class, so that every role has the class balance of the whole.
 
     labels: (n,) class indices. official_test: (n,) examples that are `test` and nothing else; None draws `test` too.
+    class_names: what an error calls the classes.
     Raises UserError where a class is too small to appear in every role.
     """
     role = np.full(labels.size, ROLES.index("population"), dtype=np.int8)
@@ -72,7 +82,12 @@ def draw_split(labels: Indices, official_test: NDArray[np.bool_] | None, shares:
         order = numpy_generator(seed, "split", int(label)).permutation(mine)
         counts = [int(share * mine.size + 1e-9) for _, share in wanted]
         if min(counts) < 1:
-            raise UserError(f"class {int(label)} has {mine.size} examples: too few for every role of the split; merge or drop the class")
+            name_of = f"'{class_names[label]}'" if class_names else str(int(label))
+            needed = math.ceil(1 / min(share for _, share in wanted) - 1e-9)
+            raise UserError(
+                f"class {name_of} has {mine.size} examples to draw from: too few for every role of the split,"
+                f" which takes {needed}; merge or drop the class, or enlarge the smallest share"
+            )
         start = 0
         for (name, _), count in zip(wanted, counts, strict=True):
             role[order[start : start + count]] = ROLES.index(name)

@@ -1,0 +1,54 @@
+"""Samples for a stranger's model file: what it takes, and the labels (`--members m.npz --nonmembers n.npz`)."""
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from safedeploy.data.arrays import read_arrays
+from safedeploy.data.checks import finite_float32, labels_in_range, same_length, whole_labels
+from safedeploy.data.split import Indices
+from safedeploy.errors import UserError
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """x: (n, *input_shape) float32, preprocessed as the model takes it. y: (n,) class indices."""
+
+    x: NDArray[np.float32]
+    y: Indices
+
+
+def read_samples(path: Path, *, input_shape: tuple[int, ...], classes: int) -> Samples:
+    """`x` and `y` of an .npz, for a model that takes (n, *input_shape) and tells `classes` classes apart.
+
+    Raises UserError where they are missing, empty, of unequal length or another shape, not finite, or out of range.
+    """
+    x, y = read_arrays(path, "x", "y")
+    if x.ndim == 0 or x.shape[1:] != input_shape:
+        wanted = ", ".join(("n", *(str(size) for size in input_shape)))
+        raise UserError(f"{path}: x has shape {x.shape}, the model takes ({wanted}); save x as the model takes it")
+    labels = whole_labels(y, f"{path}: y")
+    same_length(x, labels, str(path))
+    labels_in_range(labels, classes, f"{path}: y")
+    return Samples(finite_float32(x, f"{path}: x"), labels)
+
+
+def check_disjoint(members: Samples, nonmembers: Samples) -> None:
+    """Raises UserError with the count where non-members are also members, found by the sha256 of their content."""
+    known = content_hashes(members.x)
+    shared = sum((content_hashes(nonmembers.x) & Counter(dict.fromkeys(known, len(nonmembers.x)))).values())
+    if shared:
+        raise UserError(
+            f"{shared:,} of the {len(nonmembers.x):,} non-members are also members (same content):"
+            " every figure would be wrong; remove them from one of the two files"
+        )
+
+
+def content_hashes(x: NDArray[np.float32]) -> Counter[bytes]:
+    """How often each example occurs, by the sha256 of its values; −0 counts as 0."""
+    rows = np.ascontiguousarray(x) + np.float32(0)
+    return Counter(hashlib.sha256(row.data).digest() for row in rows)

@@ -1,0 +1,94 @@
+"""A data set in a CSV or Parquet table: numeric columns as they are, categorical ones one-hot, one column the label."""
+
+import warnings
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from safedeploy.data.checks import finite_float32
+from safedeploy.data.dataset import Dataset
+from safedeploy.data.split import Indices
+from safedeploy.errors import UserError, missing_extra
+
+SUFFIXES = (".csv", ".parquet")
+MOST_CATEGORIES = 1000
+
+
+def load(path: Path, label: str | None) -> Dataset:
+    """The table in `path`, its classes in column `label` (default 'label'), sorted; column order is kept."""
+    frame = _read(path)
+    label = label or "label"
+    if label not in frame.columns:
+        raise UserError(_no_such_column(path, label, [str(name) for name in frame.columns]))
+    y, class_names = _classes(frame.pop(label), path)
+    if frame.shape[1] == 0 or frame.shape[0] == 0:
+        rows, columns = frame.shape
+        raise UserError(f"{path} holds {rows} rows and {columns} columns beside '{label}': nothing to learn from")
+    x = np.concatenate([_column(frame[name], path) for name in frame.columns], axis=1)
+    return Dataset(path.stem, "table", x, y, class_names)
+
+
+def _read(path: Path) -> Any:
+    try:
+        import pandas as pd
+    except ImportError:
+        raise missing_extra("reading a table", "train") from None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            frame = pd.read_csv(path) if path.suffix.lower() == ".csv" else pd.read_parquet(path)
+    except ImportError:
+        raise missing_extra("reading Parquet", "train") from None
+    except (OSError, ValueError) as error:
+        kind = path.suffix[1:].upper()
+        raise UserError(f"cannot read {path} as {kind}: {str(error).splitlines()[0]}") from None
+    frame.columns = [str(name) for name in frame.columns]
+    if not frame.columns.is_unique:
+        raise UserError(f"{path} has the column '{frame.columns[frame.columns.duplicated()][0]}' twice; rename one")
+    return frame
+
+
+def _no_such_column(path: Path, label: str, columns: list[str]) -> str:
+    near = get_close_matches(label, columns, n=1, cutoff=0.5)
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    listed = ", ".join(columns[:12]) + (", …" if len(columns) > 12 else "")
+    return f"{path} has no column '{label}'{hint} (columns: {listed}); name the label's with --label"
+
+
+def _classes(column: Any, path: Path) -> tuple[Indices, tuple[str, ...]]:
+    missing = int(column.isna().sum())
+    if missing:
+        raise UserError(f"{path}: the label column '{column.name}' is empty in {missing:,} rows; drop them")
+    values = column.to_numpy()
+    if values.dtype.kind == "f":
+        fractions = values[values != np.floor(values)]
+        if fractions.size:
+            raise UserError(f"{path}: the label column '{column.name}' holds {fractions[0]}: that is no class")
+        values = values.astype(np.int64)
+    elif values.dtype.kind not in "biu":
+        values = column.astype(str).to_numpy(dtype=str)
+    names, y = np.unique(values, return_inverse=True)
+    return y.astype(np.int64), tuple(str(name) for name in names)
+
+
+def _column(column: Any, path: Path) -> NDArray[np.float32]:
+    """One column as (n, 1) numbers or (n, categories) zeros and ones."""
+    from pandas.api import types
+
+    source = f"{path}: column '{column.name}'"
+    if types.is_bool_dtype(column) or types.is_numeric_dtype(column):
+        missing = int(column.isna().sum())
+        if missing:
+            raise UserError(f"{source} has {missing:,} missing values; fill them or drop the rows")
+        return finite_float32(column.to_numpy(), source)[:, None]
+    categorical = isinstance(column.dtype, types.CategoricalDtype)
+    if not (categorical or types.is_object_dtype(column) or types.is_string_dtype(column)):
+        raise UserError(f"{source} is of type {column.dtype}; make it a number or a category, or drop it")
+    values = column.astype(object).where(column.notna(), "missing").astype(str).to_numpy(dtype=str)
+    categories, position = np.unique(values, return_inverse=True)
+    if categories.size > MOST_CATEGORIES:
+        raise UserError(f"{source} has {categories.size:,} different values: no category; drop it or make it a number")
+    return np.eye(categories.size, dtype=np.float32)[position]
