@@ -38,5 +38,5 @@ def finite(logits: Array, name: str) -> Array:
     """`logits` themselves. Raises UserError where one is NaN or infinite."""
     bad = int((~np.isfinite(logits)).any(axis=1).sum())
     if bad:
-        raise UserError(f"{name} answers NaN or infinity for {bad} of {len(logits)} inputs; export it again from whole weights")
+        raise UserError(f"{name} answers NaN or infinity for {bad} of {len(logits)} inputs; export it again")
     return logits

@@ -62,7 +62,7 @@ class ExecuTorchArtifact:
 
 
 def check_length(path: Path) -> None:
-    """Raises UserError where the file is shorter than its extended header says (exir/_serialize/_program.py, 'eh00')."""
+    """Raises UserError where the file is shorter than its extended header says (exir/_serialize/_program.py)."""
     with path.open("rb") as handle:
         head = handle.read(64)
     if len(head) < 40 or head[8:12] != b"eh00":
@@ -106,14 +106,14 @@ def _shapes(meta: Any, path: Path) -> tuple[int, tuple[int, ...], int]:
     try:
         taken, given = meta.input_tensor_meta(0), meta.output_tensor_meta(0)
     except (IndexError, RuntimeError):
-        raise UserError(f"{path} takes or gives something else than a tensor; give a classifier of float32 inputs") from None
+        raise UserError(f"{path} takes or gives no tensor; give a classifier of float32 inputs") from None
     if taken.dtype() != FLOAT32 or given.dtype() != FLOAT32:
-        raise UserError(f"{path} does not take and give float32 tensors; give a classifier of float32 inputs, not of tokens")
+        raise UserError(f"{path} does not take and give float32; give a classifier of float32 inputs, not of tokens")
     inputs, outputs = tuple(taken.sizes()), tuple(given.sizes())
     if len(inputs) < 2 or len(outputs) != 2 or inputs[0] != outputs[0]:
-        raise UserError(f"{path} is not a classifier: input {inputs} gives {outputs}, not (n, classes); give a classifier")
+        raise UserError(f"{path} is no classifier: input {inputs} gives {outputs}, not (n, classes); give a classifier")
     if outputs[1] < 2:
-        raise UserError(f"{path} is not a classifier of several classes: its output has one column; export one a class")
+        raise UserError(f"{path} is no classifier of several classes: its output has one column; export one a class")
     return inputs[0], inputs[1:], outputs[1]
 
 
@@ -123,10 +123,10 @@ def _quietly(call: Callable[[], Any]) -> tuple[Any, str]:
         try:
             return call(), ""
         except RuntimeError as error:
+            log.seek(0)
+            lines = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
             said = " ".join(str(error).split())
-    log.seek(0)
-    lines = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
-    return None, f"{said} ({lines[-1].strip()})" if lines else said
+            return None, f"{said} {lines[-1].strip()}" if lines else said
 
 
 @contextlib.contextmanager

@@ -15,7 +15,11 @@ from safedeploy.errors import UserError
 
 BATCH = 256
 PROBES = 8
-FLOATS: dict[str, type[np.floating[Any]]] = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
+FLOATS: dict[str, type[np.floating[Any]]] = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+}
 QUANTISED = {"QuantizeLinear", "DequantizeLinear", "MatMulInteger", "ConvInteger", "QLinearMatMul", "QLinearConv"}
 VALUE_KEEPERS = {"Identity", "Cast", "QuantizeLinear", "DequantizeLinear", "Reshape", "Flatten", "Squeeze"}
 
@@ -95,7 +99,7 @@ class OnnxArtifact:
         size = wanted or 1
         first = self._classifier(self._run(np.resize(x, (size, *self.input_shape)))[0])
         if len(first) != size:
-            raise UserError(f"{self.path}: {size} inputs give {len(first)} answers; export it with the batch as first axis")
+            raise UserError(f"{self.path}: {size} inputs give {len(first)} answers; export it with the batch first")
         return size, in_batches(x, size, self._run, pad=True)[0]
 
     def _classifier(self, answers: Array) -> Array:
@@ -163,12 +167,11 @@ def _only_input(session: Any, path: Path) -> tuple[str, type[np.floating[Any]], 
     inputs = session.get_inputs()
     if len(inputs) != 1:
         names = ", ".join(f"'{one.name}'" for one in inputs) or "none"
-        raise UserError(f"{path} has {len(inputs)} inputs ({names}); give a classifier with one: fix the others when exporting")
+        raise UserError(f"{path} has {len(inputs)} inputs ({names}); give a classifier with one: fix the others")
     only = inputs[0]
     if only.type not in FLOATS:
-        raise UserError(
-            f"{path}: its input '{only.name}' is {only.type}; give a classifier of floating-point inputs, not of tokens or raw bytes"
-        )
+        what = f"its input '{only.name}' is {only.type}"
+        raise UserError(f"{path}: {what}; give a classifier of floating-point inputs, not of tokens or raw bytes")
     shape = list(only.shape or [])
     if len(shape) < 2:
         raise UserError(f"{path}: its input '{only.name}' has shape {shape}, without a batch axis; export it with one")
@@ -182,10 +185,10 @@ def _only_output(session: Any, path: Path) -> str:
     outputs = session.get_outputs()
     if len(outputs) != 1:
         names = ", ".join(f"'{one.name}'" for one in outputs)
-        raise UserError(f"{path} has {len(outputs)} outputs ({names}); give a classifier with one: export the logits alone")
+        raise UserError(f"{path} has {len(outputs)} outputs ({names}); give a classifier with one: the logits alone")
     only = outputs[0]
     if only.type not in FLOATS:
-        raise UserError(f"{path}: its output '{only.name}' is {only.type}; export floating-point logits or probabilities")
+        raise UserError(f"{path}: its output '{only.name}' is {only.type}; export logits or probabilities")
     return str(only.name)
 
 

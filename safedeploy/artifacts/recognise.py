@@ -73,7 +73,7 @@ def open_artifact(path: Path, *, threads: int | None = None) -> Artifact:
 
             return ExecuTorchArtifact(path, threads=threads)
         case "torch":
-            raise UserError(f"{path} holds weights without an architecture; give the exported .onnx or .pte, or the run's folder")
+            raise UserError(f"{path} holds weights alone, no architecture; give the exported .onnx or .pte or the run")
 
 
 def _is_safetensors(head: bytes, size: int) -> bool:

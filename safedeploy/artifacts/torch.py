@@ -89,7 +89,8 @@ class TorchWhiteBox:
         if not ran:
             raise Unopenable("the model has no linear layer")
         layer, output = ran[-1]
-        if output.shape == answers.shape and any(torch.allclose(end, answers) for end in (output, output.log_softmax(-1))):
+        ends = (output, output.log_softmax(-1)) if output.shape == answers.shape else ()
+        if any(torch.allclose(end, answers) for end in ends):
             return layer
         raise Unopenable("the model's last layer is not linear")
 
