@@ -1,0 +1,96 @@
+"""The controls of an audit in words: what each figure means for someone who has to decide."""
+
+from dataclasses import dataclass
+
+from safedeploy.report import words
+from safedeploy.report.contents import strongest
+from safedeploy.results import AttackEvidence, DenseControl, Evidence
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One control: its question, its figure (empty where it could not be had) and what follows.
+
+    `warning`: it weakens the audit, or is missing.
+    """
+
+    name: str
+    question: str
+    figure: str
+    text: str
+    warning: bool = False
+
+
+def explain(evidence: Evidence, dense: Evidence | DenseControl | None) -> tuple[Explained, ...]:
+    """The three controls that stand beside every verdict; `dense` is the dense control's audit of the same file."""
+    worst = strongest(evidence)
+    return (_correctness(evidence, worst), _blind(evidence), _dense(evidence, worst, dense))
+
+
+def _correctness(evidence: Evidence, worst: AttackEvidence | None) -> Explained:
+    control, task = evidence.controls.correctness, evidence.task
+    text = (
+        "Someone who calls an example a member whenever the model answers it correctly is right this often; a coin "
+        f"toss is right {words.percent(0.5, 0)} of the time. It follows from the model being better at the examples it "
+        "was trained on "
+        f"({words.percent(task.member_accuracy)} of {evidence.samples.members:,}) than at others "
+        f"({words.percent(task.nonmember_accuracy)} of {evidence.samples.nonmembers:,})."
+    )
+    if worst is not None:
+        beyond = worst.balanced_accuracy_low > control.high
+        text += f" The strongest attack is right {words.balanced_accuracy(worst)} of the time: " + (
+            "clearly more, so the file gives away more than this gap."
+            if beyond
+            else "not clearly more, so nothing beyond this gap has been shown."
+        )
+    figure = f"{words.percent(control.attack_accuracy)} {words.percent_interval(control.low, control.high)} right"
+    return Explained("Correctness", "How much does being right or wrong already give away?", figure, text)
+
+
+def _blind(evidence: Evidence) -> Explained:
+    name, question = "Blind", "Could members be told apart without the model?"
+    control = evidence.controls.blind
+    if control is None:
+        reason = evidence.controls.missing.get("blind", "the audit did not run it").rstrip(".")
+        text = f"Not measured: {reason}. Without it, a difference between the two sets may pass for leakage."
+        return Explained(name, question, "", text, warning=True)
+    figure = f"AUC {control.auc:.3f} {words.interval(control.auc_low, control.auc_high)}"
+    if control.shifted:
+        text = (
+            "A classifier that sees the examples and never the model tells members from non-members. The two sets "
+            "differ by themselves, so the attacks' figures mix that difference with what the model gives away: draw "
+            "the sets from one source and audit again."
+        )
+        return Explained(name, question, figure, text, warning=True)
+    text = (
+        "A classifier that sees the examples and never the model is not shown to do better than a coin toss (0.5). "
+        "The two sets look alike, so what the attacks find, they find in the model."
+    )
+    return Explained(name, question, figure, text)
+
+
+def _dense(evidence: Evidence, worst: AttackEvidence | None, dense: Evidence | DenseControl | None) -> Explained:
+    name, question = "Dense", "Does compression protect, or was the model safe anyway?"
+    other = strongest(dense) if dense is not None else None
+    if dense is None or other is None:
+        reason = evidence.controls.missing.get("dense", "the audit had no dense model to compare with").rstrip(".")
+        text = f"Not measured: {reason}. Without it, nothing can be said about what compression changed."
+        return Explained(name, question, "", text, warning=True)
+    text = "The same network, not compressed, trained equally long on the same examples and attacked the same way."
+    if worst is not None:
+        if worst.auc_high < other.auc_low:
+            text += f" The compressed file leaks less: AUC {words.auc(worst)}."
+        elif worst.auc_low > other.auc_high:
+            text += f" The compressed file leaks more: AUC {words.auc(worst)}."
+        else:
+            text += (
+                f" The compressed file's AUC is {words.auc(worst)}; the intervals overlap, so this audit does not show "
+                "that compression changed what leaks."
+            )
+    if evidence.task.test_accuracy is not None and dense.task.test_accuracy is not None:
+        text += (
+            " Judge leakage and accuracy together, since a model that has learned less also gives away less: the "
+            f"compressed file answers {words.percent(evidence.task.test_accuracy)} of the test examples correctly, "
+            f"the dense one {words.percent(dense.task.test_accuracy)}."
+        )
+    return Explained(name, question, f"AUC {words.auc(other)}", text)

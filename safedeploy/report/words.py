@@ -1,0 +1,193 @@
+"""How a report writes numbers, devices and verdicts: the same words in HTML, Markdown and the terminal."""
+
+from safedeploy.report.contents import Contents, strongest
+from safedeploy.results import AttackEvidence, Check, Evidence, Timing, TprAtFpr, Verdict
+
+NBSP = "\u00a0"
+FORMATS = {
+    "model.onnx": "float32 ONNX",
+    "model.int8.onnx": "int8 ONNX",
+    "model.pte": "float32 ExecuTorch",
+    "model.int8.pte": "int8 ExecuTorch",
+}
+OUTCOMES = {"pass": "Within budget", "fail": "Over budget", "inconclusive": "Inconclusive", "none": "No budget given"}
+
+
+def three(value: float) -> str:
+    """Three significant digits, never in exponent form: 0.0123, 1.23, 12.3, 1,234."""
+    if value == 0:
+        return "0"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    text = f"{value:.3g}"
+    return f"{value:.6f}".rstrip("0") if "e" in text else text
+
+
+def percent(share: float, digits: int = 1) -> str:
+    return f"{share * 100:.{digits}f}{NBSP}%"
+
+
+def interval(low: float, high: float) -> str:
+    return f"[{low:.3f}, {high:.3f}]"
+
+
+def percent_interval(low: float, high: float) -> str:
+    return f"[{low * 100:.1f}, {high * 100:.1f}]"
+
+
+def rate(fpr: float) -> str:
+    """A false-positive rate as people say it: 1 %, 0.1 %."""
+    return f"{fpr * 100:g}{NBSP}%"
+
+
+def size(count: float) -> str:
+    """Bytes in decimal units: 812 B, 45.2 kB, 1.30 MB."""
+    for unit, divisor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= divisor:
+            value = count / divisor
+            digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
+            return f"{value:.{digits}f}{NBSP}{unit}"
+    return f"{count:.0f}{NBSP}B"
+
+
+def milliseconds(value: float) -> str:
+    return f"{three(value)}{NBSP}ms"
+
+
+def seconds(value: float) -> str:
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes}{NBSP}min {rest}{NBSP}s" if minutes else f"{three(value)}{NBSP}s"
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def format_name(file: str) -> str:
+    return FORMATS.get(file, "")
+
+
+def access(attack: AttackEvidence) -> str:
+    references = f", {plural(attack.references, 'reference model')}" if attack.references else ""
+    return f"{attack.access} box{references}"
+
+
+def auc(attack: AttackEvidence) -> str:
+    return f"{attack.auc:.3f} {interval(attack.auc_low, attack.auc_high)}"
+
+
+def balanced_accuracy(attack: AttackEvidence) -> str:
+    bounds = percent_interval(attack.balanced_accuracy_low, attack.balanced_accuracy_high)
+    return f"{percent(attack.balanced_accuracy)} {bounds}"
+
+
+def true_positive_rate(point: TprAtFpr) -> str:
+    """The rate with its interval, or 'not resolvable' where the non-members are too few to carry it."""
+    return f"{percent(point.tpr)} {percent_interval(point.low, point.high)}" if point.resolvable else "not resolvable"
+
+
+def positives(point: TprAtFpr, members: int, nonmembers: int) -> str:
+    return f"{point.true_positives:,} of {members:,} members at {point.false_positives:,} of {nonmembers:,} non-members"
+
+
+def chance(point: TprAtFpr) -> str:
+    """Where the rate stands to what scores that know nothing reach in 95 of 100 audits."""
+    place = "above" if point.tpr > point.null_high else "within"
+    return f"{place} chance, which reaches {percent(point.null_high)}"
+
+
+def budget(verdict: Verdict) -> str:
+    """The budget in words; empty when there is none."""
+    parts = []
+    for name, limit in verdict.budget.items():
+        if name.startswith("tpr@"):
+            parts.append(f"TPR at {rate(float(name.removeprefix('tpr@')))} FPR at most {percent(limit)}")
+        else:
+            digits = f"{limit:.2f}" if round(limit, 2) == limit else f"{limit:g}"
+            parts.append(f"{name.upper()} at most {digits}")
+    return "; ".join(parts)
+
+
+def outcome(verdict: Verdict) -> str:
+    return OUTCOMES[verdict.outcome]
+
+
+def verdict_sentence(evidence: Evidence, file: str) -> str:
+    """The audit of `file` in one sentence."""
+    worst = strongest(evidence)
+    if worst is None:
+        return f"No attack could be run on {file}, so nothing is known about what it gives away."
+    reach = f"the strongest attack tried, {worst.name} ({access(worst)}), reaches {_reached(worst, evidence.verdict)}"
+    match evidence.verdict.outcome:
+        case "pass":
+            return f"{file} stays within its privacy budget: {reach}."
+        case "fail":
+            return f"{file} exceeds its privacy budget: {reach}."
+        case "inconclusive":
+            return f"This audit cannot decide whether {file} is within its privacy budget: {reach}."
+        case _:
+            return f"No privacy budget was given for {file}; {reach}."
+
+
+def _reached(attack: AttackEvidence, verdict: Verdict) -> str:
+    """AUC, and the true-positive rates the budget names."""
+    named = {float(name.removeprefix("tpr@")) for name in verdict.budget if name.startswith("tpr@")}
+    rates = [f"TPR {true_positive_rate(point)} at {rate(point.fpr)} FPR" for point in attack.tpr if point.fpr in named]
+    return ", ".join([f"AUC {auc(attack)}", *rates])
+
+
+def headline(contents: Contents) -> str:
+    """The report's verdict in one sentence, or what to run to get one."""
+    file = contents.headline
+    if file is None:
+        first = contents.files[0] if contents.files else "model.onnx"
+        step = "audit" if contents.shipped.manifest else "export"
+        command = contents.shipped.command(step, first)
+        return f"There is no verdict yet, because no file has been audited; run: {command}"
+    return verdict_sentence(contents.shipped.evidence[file], file)
+
+
+def points(check: Check) -> str:
+    """Accuracy lost by the export, in percentage points; negative where the file does better."""
+    lost = round((check.torch_accuracy - check.accuracy) * 100, 2) + 0.0
+    return f"{lost:.2f}".replace("-", "\u2212") + f"{NBSP}points"
+
+
+def queries(timing: Timing) -> str:
+    return f"{timing.latency_ms.queries:,} queries in {seconds(timing.latency_ms.seconds)}"
+
+
+def ratio(timing: Timing) -> str:
+    """Median latency over the baseline file's, with the spread of the blocks; empty where nothing was compared."""
+    one = timing.ratio
+    if one is None:
+        return ""
+    return f"{one.median:.2f} [{one.low:.2f}, {one.high:.2f}] of {one.baseline}, {plural(one.blocks, 'block')}"
+
+
+def is_emulated(timing: Timing) -> bool:
+    return timing.device.startswith("qemu")
+
+
+def place(timing: Timing) -> str:
+    """Where a timing was measured, so that no reader takes this machine for a phone."""
+    if is_emulated(timing):
+        return f"{timing.device}, emulated on this machine"
+    kind, _, address = timing.device.partition(":")
+    places = {"local": "this machine", "ssh": f"host {address} over ssh", "adb": f"device {address} over adb"}
+    return places.get(kind, timing.device)
+
+
+def device(timing: Timing) -> str:
+    """The place with its processor, where that is known."""
+    name = processor(timing)
+    return f"{place(timing)} ({name})" if name and not is_emulated(timing) else place(timing)
+
+
+def processor(timing: Timing) -> str:
+    return timing.machine.get("cpu") or timing.machine.get("processor") or timing.machine.get("model") or ""
+
+
+def latency(timing: Timing) -> str:
+    """Median latency; none for an emulated run, which shows agreement and never speed."""
+    return "not a speed: emulated" if is_emulated(timing) else milliseconds(timing.latency_ms.p50)
