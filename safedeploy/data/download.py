@@ -5,7 +5,6 @@ import http.client
 import os
 import stat
 import threading
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -83,5 +82,6 @@ def _read(response: Any, progress: Progress | None) -> bytes:
 
 
 def _reason(error: Exception) -> str:
-    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    inner = getattr(error, "reason", None)
+    cause = inner if isinstance(inner, Exception) else error
     return (getattr(cause, "strerror", None) or str(cause) or type(cause).__name__).splitlines()[0]

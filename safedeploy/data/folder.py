@@ -1,9 +1,11 @@
 """A data set in a folder of images, one folder a class."""
 
+import contextlib
 import os
+import struct
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 _GREY = ("1", "L", "LA")
 _TURNED = range(5, 9)  # EXIF orientations that swap width and height
 _ORIENTATION = 0x0112
+_PILLOW_RAISES = (OSError, ValueError, SyntaxError, EOFError, struct.error)
 
 Progress = Callable[[float], None]
 
@@ -85,30 +88,28 @@ def _pixels(path: Path, size: tuple[int, int], channels: int) -> NDArray[np.uint
     from PIL import Image, ImageOps
 
     with _opened(path) as image:
-        try:
-            upright = ImageOps.exif_transpose(image).convert("L" if channels == 1 else "RGB")
-        except (OSError, ValueError, SyntaxError, EOFError) as error:
-            raise _unreadable(path, error) from None
-        if upright.size != size:
-            upright = upright.resize(size, Image.Resampling.BILINEAR)
-        pixels = np.asarray(upright, dtype=np.uint8)
+        upright = ImageOps.exif_transpose(image).convert("L" if channels == 1 else "RGB")
+    if upright.size != size:
+        upright = upright.resize(size, Image.Resampling.BILINEAR)
+    pixels = np.asarray(upright, dtype=np.uint8)
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
 
 
-def _opened(path: Path) -> "Image.Image":
+@contextlib.contextmanager
+def _opened(path: Path) -> "Iterator[Image.Image]":
+    """The image, for reading; what Pillow finds wrong, at once or while decoding, is a UserError naming the file."""
     from PIL import Image
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return Image.open(path)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _unreadable(path, error) from None
-
-
-def _unreadable(path: Path, error: Exception) -> UserError:
-    reason = "not an image" if type(error).__name__ == "UnidentifiedImageError" else str(error).splitlines()[0]
-    return UserError(f"cannot read the image {path}: {reason}; repair or remove it")
+            with Image.open(path) as image:
+                yield image
+    except Image.UnidentifiedImageError:
+        raise UserError(f"cannot read the image {path}: it is no image; remove it") from None
+    except (*_PILLOW_RAISES, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"cannot read the image {path}: {reason}; repair or remove it") from None
 
 
 def _room_for(shape: tuple[int, int, int, int], root: Path) -> NDArray[np.uint8]:

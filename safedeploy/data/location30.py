@@ -57,6 +57,8 @@ def _content(path: Path) -> bytes:
 
 
 def _parse(content: bytes, path: Path) -> np.ndarray[tuple[int, int], np.dtype[np.int16]]:
+    if not content.strip():
+        raise UserError(f"{path} is not Location-30: its table is empty")
     try:
         table = np.loadtxt(io.BytesIO(content), dtype=np.int16, delimiter=",", quotechar='"', ndmin=2)
     except ValueError as error:

@@ -20,9 +20,13 @@ MOST_CATEGORIES = 1000
 def load(path: Path, label: str | None) -> Dataset:
     """The table in `path`, its classes in column `label` (default 'label'), sorted; column order is kept."""
     frame = _read(path)
+    columns = [str(name) for name in frame.columns]
+    near = get_close_matches(label, columns, n=1, cutoff=0.5) if label else []
     label = label or "label"
-    if label not in frame.columns:
-        raise UserError(_no_such_column(path, label, [str(name) for name in frame.columns]))
+    if label not in columns:
+        hint = f"; did you mean '{near[0]}'?" if near else "; name the label's with --label"
+        listed = ", ".join(columns[:12]) + (", …" if len(columns) > 12 else "")
+        raise UserError(f"{path} has no column '{label}'{hint} (columns: {listed})")
     y, class_names = _classes(frame.pop(label), path)
     if frame.shape[1] == 0 or frame.shape[0] == 0:
         rows, columns = frame.shape
@@ -49,13 +53,6 @@ def _read(path: Path) -> Any:
     if not frame.columns.is_unique:
         raise UserError(f"{path} has the column '{frame.columns[frame.columns.duplicated()][0]}' twice; rename one")
     return frame
-
-
-def _no_such_column(path: Path, label: str, columns: list[str]) -> str:
-    near = get_close_matches(label, columns, n=1, cutoff=0.5)
-    hint = f"; did you mean '{near[0]}'?" if near else ""
-    listed = ", ".join(columns[:12]) + (", …" if len(columns) > 12 else "")
-    return f"{path} has no column '{label}'{hint} (columns: {listed}); name the label's with --label"
 
 
 def _classes(column: Any, path: Path) -> tuple[Indices, tuple[str, ...]]:
