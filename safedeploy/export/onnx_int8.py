@@ -15,6 +15,9 @@ from safedeploy.export.trace import reason
 
 BATCH = 64
 
+# A pruned-away channel, all zeros, would get the scale 1, and its bias, in steps of input scale · 1, would round away.
+SMALLEST_RANGE = 1e-4
+
 
 def quantise_onnx(source: Path, path: Path, calibration: NDArray[np.float32], how: Quantisation) -> None:
     """Write the int8 form of the file `source` to `path`; `calibration` is (n, *input_shape), preprocessed.
@@ -48,6 +51,7 @@ def quantise_onnx(source: Path, path: Path, calibration: NDArray[np.float32], ho
                 activation_type=ort.QuantType.QInt8 if how.activation == "int8" else ort.QuantType.QUInt8,
                 weight_type=ort.QuantType.QInt8,
                 calibrate_method=methods[how.calibration],
+                extra_options={"MinimumRealRange": SMALLEST_RANGE},
             )
             save(onnx.load(written), path)
     except UserError:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safedeploy.errors import UserError
+from safedeploy.export.quiet import quiet
 from safedeploy.export.trace import reason
 from safedeploy.export.verify import Logits
 
@@ -26,6 +27,8 @@ def reference_logits(
 
     Raises UserError where calibration inputs, x, labels y (n,), class names and the model do not fit one another.
     """
+    import torch
+
     from safedeploy.artifacts.torch import TorchArtifact
 
     shape, classes = x.shape[1:], len(class_names)
@@ -38,13 +41,17 @@ def reference_logits(
     if len(y) != len(x) or y.min() < 0 or y.max() >= classes:
         raise UserError(f"the export needs one label from 0 to {classes - 1} for each of {len(x)} validation inputs")
     try:
-        logits = TorchArtifact(model, model_name, shape, classes, "cpu").logits(x)
-    except UserError:
-        raise
+        with quiet(), torch.no_grad():
+            answer = model(torch.from_numpy(x[:1]))
     except Exception as error:  # whatever a user's own forward raises
         raise UserError(f"{model_name} does not answer inputs of shape {shape}: {reason(error)}") from error
-    if logits.shape != (len(x), classes):
-        raise UserError(f"{model_name} gives {logits.shape[1]} logits an input, but there are {classes} class names")
+    if not isinstance(answer, torch.Tensor) or answer.shape != (1, classes):
+        what = f"shape {tuple(answer.shape)}" if isinstance(answer, torch.Tensor) else f"a {type(answer).__name__}"
+        raise UserError(
+            f"{model_name} gives {what} for one input; its forward must give one tensor, (n, {classes}) logits"
+        )
+    with quiet():
+        logits = TorchArtifact(model, model_name, shape, classes, "cpu").logits(x)
     if (logits >= 0).all() and np.allclose(logits.sum(axis=1), 1, atol=1e-3):
         raise UserError(f"{model_name} gives probabilities, a bundle's files give logits; leave out its softmax")
     return logits
