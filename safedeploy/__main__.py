@@ -1,0 +1,5 @@
+"""`python -m safedeploy`."""
+
+from safedeploy.cli.main import main
+
+main()

@@ -1,0 +1,49 @@
+"""What an attack is: an artifact, what the attacker knows, and target samples in; one score a sample out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from safedeploy.artifacts.base import Artifact
+from safedeploy.data.samples import Samples
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Knowledge:
+    """What the attacker knows: samples of known membership (disjoint from every target), and a seed for its own draws."""
+
+    members: Samples
+    nonmembers: Samples
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """`values` (n,): higher is 'more likely a member'. `threshold`: where this attacker would cut, chosen on its knowledge alone."""
+
+    values: Floats
+    threshold: float
+
+
+ScoreFunction = Callable[[Artifact, Knowledge, Samples], Scores]
+
+
+@dataclass(frozen=True)
+class Attack:
+    """`function`: where its ScoreFunction lives, as module:name, imported when it runs. `extra`: the optional dependency it needs."""
+
+    name: str
+    access: Literal["black", "white"]
+    function: str
+    extra: str | None = None
+
+    def score(self, artifact: Artifact, knowledge: Knowledge, targets: Samples) -> Scores:
+        """Scores of `targets`. Raises artifacts.base.Unopenable where a white box is needed and the file hides it."""
+        module, name = self.function.split(":")
+        return cast(ScoreFunction, getattr(import_module(module), name))(artifact, knowledge, targets)

@@ -1,0 +1,105 @@
+"""One file audited: every attack that can run on it, the controls beside them, and the verdict."""
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+
+from safedeploy.artifacts.base import Artifact, Unopenable
+from safedeploy.artifacts.remember import remember
+from safedeploy.attacks.base import Attack
+from safedeploy.attacks.membership import ATTACKS
+from safedeploy.audit.budget import fprs
+from safedeploy.audit.exam import Exam
+from safedeploy.audit.judge import FPRS, judge
+from safedeploy.audit.verdict import decide
+from safedeploy.results import (
+    ArtifactInfo,
+    AttackEvidence,
+    AttackNotRun,
+    Controls,
+    CorrectnessControl,
+    DenseControl,
+    Evidence,
+    SampleCounts,
+    Task,
+)
+from safedeploy.roc import mean_of_proportions_interval
+from safedeploy.versions import versions
+
+_EXTRA_MODULES = {"train": "torch", "executorch": "executorch", "text": "transformers"}
+
+
+def audit(
+    artifact: Artifact,
+    info: ArtifactInfo,
+    exam: Exam,
+    *,
+    budget: Mapping[str, float],
+    dense: DenseControl | str,
+    attacks: Sequence[Attack] = ATTACKS,
+    progress: Callable[[float], None] | None = None,
+) -> Evidence:
+    """Evidence on `artifact`. `dense`: the dense control's own evidence, or why there is none."""
+    artifact = remember(artifact)
+    found: list[AttackEvidence] = []
+    not_run: list[AttackNotRun] = []
+    asked = list(dict.fromkeys([*FPRS, *fprs(budget)]))
+    for number, attack in enumerate(attacks):
+        if attack.extra and find_spec(_EXTRA_MODULES[attack.extra]) is None:
+            reason = f"needs the extra '{attack.extra}': python -m pip install 'safedeploy[{attack.extra}]'"
+            not_run.append(AttackNotRun(name=attack.name, access=attack.access, reason=reason))
+            continue
+        try:
+            scores = attack.score(artifact, exam.knowledge, exam.targets)
+        except Unopenable as closed:
+            not_run.append(AttackNotRun(name=attack.name, access=attack.access, reason=str(closed)))
+        else:
+            found.append(judge(attack, scores, exam, asked))
+        if progress:
+            progress((number + 1) / (len(attacks) + 1))
+    controls = Controls(
+        correctness=correctness_control(artifact, exam),
+        blind=exam.blind,
+        dense=None if isinstance(dense, str) else dense,
+        missing={"dense": dense} if isinstance(dense, str) else {},
+    )
+    if progress:
+        progress(1.0)
+    return Evidence(
+        artifact=info,
+        samples=SampleCounts(members=len(exam.members.y), nonmembers=len(exam.nonmembers.y)),
+        known=SampleCounts(members=len(exam.knowledge.members.y), nonmembers=len(exam.knowledge.nonmembers.y)),
+        task=task(artifact, exam),
+        attacks=found,
+        not_run=not_run,
+        controls=controls,
+        verdict=decide(found, budget, controls.blind),
+        versions=versions(),
+    )
+
+
+def task(artifact: Artifact, exam: Exam) -> Task:
+    """The artifact's own accuracy on the members and non-members judged, and on `test`."""
+    correct = _correct(artifact, exam)
+    test = exam.test
+    return Task(
+        member_accuracy=correct[0] / len(exam.members.y),
+        nonmember_accuracy=correct[1] / len(exam.nonmembers.y),
+        test_accuracy=None if test is None else float((artifact.logits(test.x).argmax(1) == test.y).mean()),
+    )
+
+
+def correctness_control(artifact: Artifact, exam: Exam) -> CorrectnessControl:
+    """'Member if right' has balanced accuracy ½ (1 + accuracy on members − accuracy on non-members) (Yeom et al. 2018)."""
+    inside, outside = _correct(artifact, exam)
+    members, nonmembers = len(exam.members.y), len(exam.nonmembers.y)
+    value, low, high = mean_of_proportions_interval((inside, members), (nonmembers - outside, nonmembers))
+    return CorrectnessControl(attack_accuracy=value, low=low, high=high)
+
+
+def _correct(artifact: Artifact, exam: Exam) -> tuple[int, int]:
+    """Right predictions among members and among non-members."""
+    right = artifact.logits(exam.targets.x).argmax(1) == exam.targets.y
+    count = len(exam.members.y)
+    return int(right[:count].sum()), int(right[count:].sum())
+
+

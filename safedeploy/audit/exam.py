@@ -1,0 +1,61 @@
+"""What an audit asks: the attacker's known samples, and the members and non-members it is judged on."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from safedeploy.attacks.base import Knowledge
+from safedeploy.audit.blind import blind_control
+from safedeploy.data.samples import Samples
+from safedeploy.errors import UserError
+from safedeploy.results import BlindControl
+from safedeploy.seeds import numpy_generator
+
+MIN_SAMPLES = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Exam:
+    """`members` and `nonmembers` are the evaluation samples, disjoint from `knowledge`; `test`, if any, is for the model's own accuracy."""
+
+    knowledge: Knowledge
+    members: Samples
+    nonmembers: Samples
+    class_names: tuple[str, ...]
+    test: Samples | None = None
+
+    def __post_init__(self) -> None:
+        for side, samples in (("members", self.members), ("non-members", self.nonmembers)):
+            if len(samples.y) < MIN_SAMPLES // 2:
+                raise UserError(f"only {len(samples.y)} {side} to judge on; an audit needs at least {MIN_SAMPLES} {side} in all")
+        inside, outside = (set(np.unique(samples.y).tolist()) for samples in (self.members, self.nonmembers))
+        for label in sorted(inside ^ outside):
+            side = "non-members" if label in inside else "members"
+            raise UserError(f"class {self.class_names[label]} has no {side}: give both sets examples of the same classes")
+
+    @cached_property
+    def targets(self) -> Samples:
+        """Members, then non-members: one object, so that every attack shares the artifact's answers on it."""
+        return Samples(np.concatenate([self.members.x, self.nonmembers.x]), np.concatenate([self.members.y, self.nonmembers.y]))
+
+    @cached_property
+    def blind(self) -> BlindControl:
+        """The same for every file audited on these samples."""
+        return blind_control(self.knowledge, self.members, self.nonmembers)
+
+
+def halved(members: Samples, nonmembers: Samples, class_names: tuple[str, ...], seed: int) -> Exam:
+    """An exam from two plain sets: in each, half is the attacker's knowledge and half is judged, class by class."""
+    for side, samples in (("members", members), ("non-members", nonmembers)):
+        if len(samples.y) < MIN_SAMPLES:
+            raise UserError(f"only {len(samples.y)} {side}; an audit needs at least {MIN_SAMPLES}: give more samples")
+    (known_in, judged_in), (known_out, judged_out) = (_halves(samples, seed) for samples in (members, nonmembers))
+    return Exam(Knowledge(known_in, known_out, seed), judged_in, judged_out, class_names)
+
+
+def _halves(samples: Samples, seed: int) -> tuple[Samples, Samples]:
+    order = numpy_generator(seed, "halves").permutation(len(samples.y))
+    by_class = order[np.argsort(samples.y[order], kind="stable")]
+    judged, known = np.sort(by_class[0::2]), np.sort(by_class[1::2])  # a class of one is judged, not known
+    return Samples(samples.x[known], samples.y[known]), Samples(samples.x[judged], samples.y[judged])

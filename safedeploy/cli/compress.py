@@ -1,0 +1,61 @@
+"""`safedeploy compress`: train one model, sparse and safety-tested, or a baseline."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from safedeploy.cli import options as o
+
+
+def compress(
+    recipe: Annotated[Path | None, typer.Argument(help="A recipe (TOML); options override it.")] = None,
+    data: o.DataOption = None,
+    data_root: o.DataRootOption = None,
+    label: o.LabelOption = None,
+    model: o.ModelOption = None,
+    method: o.MethodOption = None,
+    density: o.DensityOption = None,
+    attacker: o.AttackerOption = None,
+    epochs: o.EpochsOption = None,
+    batch_size: o.BatchSizeOption = None,
+    learning_rate: o.LearningRateOption = None,
+    device: o.DeviceOption = None,
+    seed: o.SeedOption = None,
+    name: o.NameOption = None,
+    target: o.TargetOption = None,
+    option: o.MethodOptionsOption = None,
+    runs: o.RunsOption = Path("runs"),
+    resume: Annotated[Path | None, typer.Option("--resume", help="Continue this run where it was cut off.")] = None,
+    json: o.JsonOption = False,
+) -> None:
+    """Train a model; leaves weights, split, metrics and summary in runs/NAME."""
+    from safedeploy import pipeline
+    from safedeploy.cli.progress import shown
+    from safedeploy.cli.recipe import build_recipe
+    from safedeploy.cli.show import show_summary
+
+    with shown() as progress:
+        if resume is not None:
+            made = pipeline.resume(resume, progress=progress)
+        else:
+            resolved = build_recipe(
+                recipe,
+                data=data,
+                data_root=data_root,
+                label=label,
+                model=model,
+                method=method,
+                density=density,
+                attacker=attacker,
+                epochs=epochs,
+                batch_size=batch_size,
+                learning_rate=learning_rate,
+                device=device,
+                seed=seed,
+                name=name,
+                target=target,
+                options=option,
+            )
+            made = pipeline.compress(resolved, runs, progress=progress)
+    show_summary(made, json=json)

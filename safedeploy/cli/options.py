@@ -1,0 +1,45 @@
+"""Options that commands share, and the recipe they add up to."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+DataOption = Annotated[str | None, typer.Option("--data", help="Built-in data set, image folder, .npz, .csv or .parquet.")]
+DataRootOption = Annotated[str | None, typer.Option("--data-root", help="Folder with the built-in data sets' files.")]
+LabelOption = Annotated[str | None, typer.Option("--label", help="The label's column, for tables.")]
+ModelOption = Annotated[str | None, typer.Option("--model", help="Zoo name, package.module:factory or file.py:factory.")]
+MethodOption = Annotated[str | None, typer.Option("--method", help="dense, magnitude, set, rigl or safecompress.")]
+DensityOption = Annotated[float | None, typer.Option("--density", help="Share of weights kept, 0 to 1.")]
+AttackerOption = Annotated[str | None, typer.Option("--attacker", help="safecompress: simulate black, white or both.")]
+EpochsOption = Annotated[int | None, typer.Option("--epochs", help="Passes over the members.")]
+BatchSizeOption = Annotated[int | None, typer.Option("--batch-size")]
+LearningRateOption = Annotated[float | None, typer.Option("--learning-rate")]
+DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or mps.")]
+SeedOption = Annotated[int | None, typer.Option("--seed")]
+NameOption = Annotated[str | None, typer.Option("--name", help="The run's folder under --runs.")]
+TargetOption = Annotated[str | None, typer.Option("--target", help="Deployment target: see 'safedeploy targets'.")]
+RunsOption = Annotated[Path, typer.Option("--runs", help="Folder that holds the runs.")]
+BudgetOption = Annotated[list[str] | None, typer.Option("--budget", help="auc=0.60 or tpr@0.001=0.01; repeatable.")]
+MethodOptionsOption = Annotated[list[str] | None, typer.Option("--option", help="The method's own, as updates=20; repeatable.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+
+
+def method_options(items: list[str] | None, attacker: str | None) -> dict[str, Any]:
+    """'KEY=VALUE' items as values; a comma makes a list."""
+    from safedeploy.errors import UserError
+
+    options: dict[str, Any] = {}
+    for item in items or []:
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise UserError(f"--option {item}: write KEY=VALUE, as in updates=20")
+        options[key.strip()] = value.split(",") if "," in value else value
+    return options if attacker is None else {**options, "attacker": attacker}
+
+
+def put(content: dict[str, Any], section: str, **values: Any) -> None:
+    """Set what was given on the command line over what `content` says."""
+    given = {key: value for key, value in values.items() if value is not None}
+    if given:
+        content[section] = {**content.get(section, {}), **given}

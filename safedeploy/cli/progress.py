@@ -1,0 +1,55 @@
+"""Progress on standard error: which stage, how far, how long still; plain lines where it is not a terminal."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from time import monotonic
+
+from safedeploy.pipeline import Progress
+
+
+@contextlib.contextmanager
+def shown() -> Iterator[Progress]:
+    """A Progress for the pipeline, live until the block ends."""
+    from rich.console import Console
+    from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _lines
+        return
+    columns = (
+        SpinnerColumn(finished_text="✓"),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Bars(*columns, console=console) as bars:
+
+        def stage(name: str) -> Callable[[float], None]:
+            task = bars.add_task(name, total=1.0)
+            return lambda fraction: bars.update(task, completed=fraction)
+
+        yield stage
+
+
+def _lines(name: str) -> Callable[[float], None]:
+    """A line when a stage starts, at each tenth that took a while, and when it is done."""
+    started = told = monotonic()
+    print(f"{name} …", file=sys.stderr, flush=True)
+
+    def tell(fraction: float) -> None:
+        nonlocal told
+        now = monotonic()
+        if fraction >= 1:
+            print(f"{name}: done in {now - started:.0f} s", file=sys.stderr, flush=True)
+        elif now - told > 10 and fraction > 0:
+            told = now
+            left = (now - started) * (1 - fraction) / fraction
+            print(f"{name}: {fraction:.0%}, about {left:.0f} s left", file=sys.stderr, flush=True)
+
+    return tell

@@ -1,0 +1,62 @@
+"""`safedeploy run`: the whole road, on embedded data when no recipe is given."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from safedeploy.cli import options as o
+
+
+def run(
+    recipe: Annotated[Path | None, typer.Argument(help="A recipe (TOML); options override it.")] = None,
+    data: o.DataOption = None,
+    data_root: o.DataRootOption = None,
+    label: o.LabelOption = None,
+    model: o.ModelOption = None,
+    method: o.MethodOption = None,
+    density: o.DensityOption = None,
+    attacker: o.AttackerOption = None,
+    epochs: o.EpochsOption = None,
+    batch_size: o.BatchSizeOption = None,
+    learning_rate: o.LearningRateOption = None,
+    device: o.DeviceOption = None,
+    seed: o.SeedOption = None,
+    name: o.NameOption = None,
+    target: o.TargetOption = None,
+    option: o.MethodOptionsOption = None,
+    budget: o.BudgetOption = None,
+    runs: o.RunsOption = Path("runs"),
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start over, even if the run exists.")] = False,
+    json: o.JsonOption = False,
+) -> None:
+    """Train a dense control and a small private model, export, audit, time and report both."""
+    from safedeploy import pipeline
+    from safedeploy.audit.budget import parse_budget
+    from safedeploy.cli.outcome import finish
+    from safedeploy.cli.progress import shown
+    from safedeploy.cli.recipe import build_recipe
+    from safedeploy.cli.show import show_run
+
+    resolved = build_recipe(
+        recipe,
+        data=data,
+        data_root=data_root,
+        label=label,
+        model=model,
+        method=method,
+        density=density,
+        attacker=attacker,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        device=device,
+        seed=seed,
+        name=name,
+        target=target,
+        options=option,
+        budget=parse_budget(budget or []),
+    )
+    with shown() as progress:
+        made = pipeline.run(resolved, runs, fresh=fresh, progress=progress)
+    finish(show_run(made, json=json))

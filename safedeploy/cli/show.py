@@ -1,0 +1,115 @@
+"""What commands print: tables for people, JSON for programs, both on standard output."""
+
+import json as jsonlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from safedeploy.results import Evidence, Manifest, Summary, Timing, Verdict
+from safedeploy.rundir import RunDir, write_text
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    drawn = Table(title=title, title_justify="left")
+    for column in columns:
+        drawn.add_column(column, overflow="fold")
+    for row in rows:
+        drawn.add_row(*row)
+    console = Console()
+    console.print(drawn) if console.is_terminal else Console(width=160).print(drawn)
+
+
+def print_json(content: Any) -> None:
+    print(jsonlib.dumps(content, indent=2))
+
+
+def show_summary(run: RunDir, *, json: bool) -> None:
+    summary = Summary.read(run.summary)
+    if json:
+        print(summary.model_dump_json(indent=2))
+        return
+    shares = [f"{name} {value:.1%}" for name, value in summary.accuracy.items()]
+    rows = [[layer.name, "×".join(map(str, layer.shape)), f"{layer.kept:,}", f"{layer.density:.1%}"] for layer in summary.layers]
+    rows.append(["all", "", f"{sum(layer.kept for layer in summary.layers):,}", f"{summary.density:.2%}"])
+    table(f"{run.root}: {summary.method}, accuracy {', '.join(shares)}", ["layer", "shape", "kept", "density"], rows)
+
+
+def show_manifest(manifest: Manifest, *, json: bool) -> None:
+    if json:
+        print(manifest.model_dump_json(indent=2))
+        return
+    rows = []
+    for file in manifest.files:
+        taken = ""
+        if file.delegation is not None:
+            left = ", ".join(f"{name} ×{count}" for name, count in file.delegation.left.items()) or "none"
+            taken = f"{file.delegation.delegated} by {file.delegation.delegate}; left: {left}"
+        check = file.check
+        rows.append(
+            [
+                file.name,
+                f"{file.size_bytes:,}",
+                f"{file.zip_bytes:,}",
+                f"{check.max_logit_difference:.2g}",
+                f"{check.top1_agreement:.2%}",
+                f"{100 * (check.torch_accuracy - check.accuracy):+.2f} points",
+                taken,
+            ]
+        )
+    columns = ["file", "disk bytes", "zip bytes", "max logit difference", "top-1 agreement", "accuracy lost", "operators delegated"]
+    table(f"Bundle for {manifest.target}: each file in its runtime against torch, {check.samples:,} validation inputs", columns, rows)
+
+
+def show_evidence(evidence: Evidence, *, json: bool, out: Path | None) -> None:
+    from safedeploy.report.markdown import evidence_markdown
+
+    text = evidence.model_dump_json(indent=2) if json else evidence_markdown(evidence)
+    if out is None:
+        print(text)
+    else:
+        write_text(out, text + "\n")
+
+
+def show_timings(timings: Sequence[Timing], *, json: bool) -> None:
+    from safedeploy.report.markdown import timings_markdown
+
+    if json:
+        print_json([timing.model_dump(mode="json") for timing in timings])
+    else:
+        print(timings_markdown(timings))
+
+
+def show_run(run: RunDir, *, json: bool) -> list[Verdict]:
+    """The at-a-glance table of a whole run; returns the verdicts of the files that ship."""
+    from safedeploy.report.contents import read_run
+    from safedeploy.report.table import glance
+
+    contents = read_run(run)
+    shipped = contents.models[0]
+    verdicts = {name: evidence.verdict for name, evidence in shipped.evidence.items()}
+    if json:
+        print_json(
+            {
+                "run": str(run.root),
+                "report": str(run.report),
+                "models": [
+                    {
+                        "label": model.label,
+                        "summary": model.summary and model.summary.model_dump(mode="json"),
+                        "evidence": {name: evidence.model_dump(mode="json") for name, evidence in model.evidence.items()},
+                        "timing": {name: timing.model_dump(mode="json") for name, timing in model.timing.items()},
+                    }
+                    for model in contents.models
+                ],
+            }
+        )
+        return list(verdicts.values())
+    rows = [[row.group, row.name, *(str(cell) for cell in row.cells)] for row in glance(contents)]
+    table(str(run.root), ["file", "figure", *(model.label for model in contents.models)], rows)
+    for name, verdict in verdicts.items():
+        print(f"{name}: {verdict.outcome if verdict.budget else 'no budget'}: {verdict.reason}")
+    print(f"report: {run.report}")
+    return list(verdicts.values())

@@ -1,0 +1,28 @@
+"""What a data set is trained with when nothing is said: model, epochs, batch size, learning rate, density."""
+
+from pathlib import Path
+from typing import Any
+
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "digits": {"model": "lenet5", "epochs": 90, "batch_size": 32, "learning_rate": 0.05, "density": 0.1},
+    "mnist": {"model": "lenet5", "epochs": 30, "batch_size": 64, "learning_rate": 0.05, "density": 0.05},
+    "fashion-mnist": {"model": "lenet5", "epochs": 30, "batch_size": 64, "learning_rate": 0.05, "density": 0.05},
+    "cifar10": {"model": "resnet18", "epochs": 100, "batch_size": 128, "learning_rate": 0.1, "density": 0.05, "augment": "crop-flip"},
+    "cifar100": {"model": "resnet18", "epochs": 100, "batch_size": 128, "learning_rate": 0.1, "density": 0.1, "augment": "crop-flip"},
+    "location30": {"model": "mlp", "epochs": 60, "batch_size": 32, "learning_rate": 0.05, "density": 0.1},
+}
+_IMAGES = {"model": "resnet18", "epochs": 60, "batch_size": 64, "learning_rate": 0.05, "density": 0.1}
+_ARRAYS = {"model": "mlp", "epochs": 60, "batch_size": 64, "learning_rate": 0.05, "density": 0.1}
+
+
+def defaults(source: str) -> dict[str, Any]:
+    """For a built-in name, an image folder, or a file of arrays or a table."""
+    if source in _DEFAULTS:
+        return dict(_DEFAULTS[source])
+    return dict(_IMAGES if Path(source).expanduser().is_dir() else _ARRAYS)
+
+
+def default_name(source: str, model: str, method: str) -> str:
+    """A run's name: data set, model and method, in characters a folder may have."""
+    parts = (Path(source).stem if source not in _DEFAULTS else source, Path(model.partition(":")[0]).stem, method)
+    return "-".join("".join(c if c.isalnum() or c in "._-" else "-" for c in part) for part in parts)

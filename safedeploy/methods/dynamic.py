@@ -1,0 +1,62 @@
+"""Dynamic sparse training: start sparse, and at every interval prune some weights and grow as many elsewhere."""
+
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor
+
+from safedeploy.methods.base import Context, Options
+from safedeploy.seeds import torch_generator
+from safedeploy.sparsity.budget import erk
+from safedeploy.sparsity.masks import random_masks, rescale, shapes
+from safedeploy.sparsity.update import cosine_rate, update
+from safedeploy.training.hooks import Hooks
+from safedeploy.training.loop import Training
+
+
+class DynamicOptions(Options):
+    """`interval`: steps from one update to the next (Evci et al. 2020: 100). `rate_start` to `rate_end`: share of each layer's weights
+    replaced, along a cosine. `stop_at`: share of the steps after which the masks stay (there: 0.75)."""
+
+    interval: Annotated[int, Field(ge=2)] = 100
+    rate_start: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    rate_end: Annotated[float, Field(ge=0, lt=1)] = 0.005
+    stop_at: Annotated[float, Field(gt=0, le=1)] = 0.75
+
+
+class DynamicSparse(Hooks):
+    """ERK masks at the start, one `strategy` = (prune rule, grow rule) at every interval."""
+
+    def __init__(self, options: DynamicOptions, context: Context, strategy: tuple[str, str]) -> None:
+        self.options, self.context, self.strategy = options, context, strategy
+        self._gradients: dict[str, Tensor] = {}
+
+    def begin(self, training: Training) -> None:
+        counts = erk(shapes(training.module), self.context.density)
+        masks = random_masks(training.module, counts, torch_generator(self.context.seed, "masks"))
+        training.set_masks(masks)
+        rescale(training.masked_weights(), masks)
+
+    def last_update(self, training: Training) -> int:
+        return max(1, int(self.options.stop_at * training.total_steps))
+
+    def due(self, training: Training, step: int) -> bool:
+        return 0 < step <= self.last_update(training) and step % self.options.interval == 0
+
+    def after_backward(self, training: Training) -> None:
+        if self.due(training, training.step + 1):
+            self._gradients = training.dense_gradients()
+
+    def after_step(self, training: Training) -> None:
+        if self.due(training, training.step):
+            self.change(training, self._gradients)
+            self._gradients = {}
+
+    def change(self, training: Training, gradients: dict[str, Tensor]) -> None:
+        training.set_masks(self.candidate(training, gradients, self.strategy))
+
+    def candidate(self, training: Training, gradients: dict[str, Tensor], strategy: tuple[str, str]) -> dict[str, Tensor]:
+        """The masks `strategy` proposes at this step."""
+        rate = cosine_rate(training.step, self.last_update(training), self.options.rate_start, self.options.rate_end)
+        generator = torch_generator(self.context.seed, "grow", training.step)
+        return update(strategy, training.masked_weights(), training.masks, gradients, rate, generator)

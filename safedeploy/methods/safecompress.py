@@ -1,0 +1,106 @@
+"""`safecompress`: dynamic sparse training that branches at every test, safety-tests the candidates and keeps the best
+(Zhu et al. 2022, ASE; 2024, TSE): `--attacker black` is BMIA, `white` WMIA, `both` MMIA."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+from torch import Tensor
+
+from safedeploy.errors import unknown
+from safedeploy.methods.base import Context
+from safedeploy.methods.dynamic import DynamicOptions, DynamicSparse
+from safedeploy.methods.safety import AttackerName, SafetyTest
+from safedeploy.sparsity import grow, prune
+from safedeploy.training.hooks import Hooks
+from safedeploy.training.loop import Training
+
+_ATTACKERS: dict[str, tuple[AttackerName, ...]] = {"black": ("black",), "white": ("white",), "both": ("black", "white")}
+
+
+class SafeCompressOptions(DynamicOptions):
+    """`attacker`: whom to simulate. `strategies`: prune/grow pairs, a candidate each. `test_every`: updates from one test to the next;
+    those between use the strategy chosen last. `candidate_steps`: training steps before a candidate's test, since freshly grown weights
+    are zero and candidates that differ only in them still answer alike. `test_samples`: known samples a side in each half.
+    `first_steps`, `attacker_steps`: attacker training at the first and at every later test. `exponent`: of the attack accuracy in the
+    TM-score."""
+
+    attacker: Literal["black", "white", "both"] = "both"
+    strategies: list[str] = ["magnitude/gradient", "magnitude/random", "threshold/gradient", "threshold/random"]
+    test_every: Annotated[int, Field(ge=1)] = 4
+    candidate_steps: Annotated[int, Field(ge=1)] = 20
+    test_samples: Annotated[int, Field(ge=25)] = 500
+    first_steps: Annotated[int, Field(ge=1)] = 40
+    attacker_steps: Annotated[int, Field(ge=1)] = 10
+    exponent: Annotated[float, Field(ge=0)] = 1.0
+
+    @field_validator("strategies")
+    @classmethod
+    def _known(cls, strategies: list[str]) -> list[str]:
+        for strategy in strategies:
+            pruning, _, growing = strategy.partition("/")
+            if pruning not in prune.RULES or growing not in grow.RULES:
+                known = [f"{p}/{g}" for p in prune.RULES for g in grow.RULES]
+                raise ValueError(str(unknown("strategy", strategy, known)))
+        if not strategies:
+            raise ValueError("at least one strategy is needed")
+        return strategies
+
+
+class SafeCompress(DynamicSparse):
+    def __init__(self, options: SafeCompressOptions, context: Context) -> None:
+        super().__init__(options, context, _pair(options.strategies[0]))
+        self.selection = options
+        self.test = SafetyTest(context, _ATTACKERS[options.attacker], options.test_samples, options.first_steps, options.attacker_steps)
+
+    def change(self, training: Training, gradients: dict[str, Tensor]) -> None:
+        if (training.step // self.options.interval) % self.selection.test_every == 0:
+            self._select(training, gradients)
+        else:
+            super().change(training, gradients)
+
+    def _select(self, training: Training, gradients: dict[str, Tensor]) -> None:
+        """Each strategy updates a copy, trains it on the same next batches and is tested; training goes on from the best one."""
+        base = training.state()
+        # the next update must still be ahead, for its gradients to be taken
+        steps = min(self.selection.candidate_steps, self.options.interval - 1, training.total_steps - training.step)
+        tried, seen = [], []
+        for strategy in self.selection.strategies:
+            training.restore(base)
+            training.set_masks(self.candidate(training, gradients, _pair(strategy)))
+            for _ in range(steps):
+                training.one_step()
+            seen.append(self.test.observe(training.module))
+            tried.append(training.state())
+        outcomes = self.test.judge(seen)
+        scores = [outcome.score(self.selection.exponent) for outcome in outcomes]
+        best = scores.index(max(scores))
+        for number, (strategy, outcome) in enumerate(zip(self.selection.strategies, outcomes, strict=True)):
+            training.log(
+                {
+                    "event": "candidate",
+                    "step": base["step"],
+                    "strategy": strategy,
+                    "task_accuracy": outcome.task,
+                    "attack_accuracy": outcome.attack,
+                    "score": scores[number],
+                    "chosen": number == best,
+                }
+            )
+        self.strategy = _pair(self.selection.strategies[best])
+        training.restore(tried[best])
+
+    def state(self) -> dict[str, Any]:
+        return {"strategy": "/".join(self.strategy), **self.test.state()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.strategy = _pair(state["strategy"])
+        self.test.restore(state)
+
+
+def _pair(strategy: str) -> tuple[str, str]:
+    pruning, _, growing = strategy.partition("/")
+    return pruning, growing
+
+
+def make(options: SafeCompressOptions, context: Context) -> Hooks:
+    return SafeCompress(options, context)

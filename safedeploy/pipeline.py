@@ -1,0 +1,343 @@
+"""The stages of a run: compress, export, audit, bench, report; each leaves files in the run directory and is kept while they are good."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Literal
+
+from safedeploy.artifacts.info import artifact_info
+from safedeploy.artifacts.recognise import open_artifact
+from safedeploy.data.dataset import Dataset, preprocess, preprocessing
+from safedeploy.data.load import load_dataset
+from safedeploy.data.samples import Samples, check_disjoint, read_samples
+from safedeploy.data.split import MEMBERS, ROLES, Role, Split, draw_split, read_split
+from safedeploy.errors import UserError, missing_extra
+from safedeploy.recipe import MethodRecipe, Recipe, read_recipe
+from safedeploy.results import DenseControl, Evidence, Manifest, Summary, Timing
+from safedeploy.rundir import RunDir, open_run, run_of_artifact, write_text
+from safedeploy.versions import versions
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from safedeploy.audit.exam import Exam
+
+Progress = Callable[[str], Callable[[float], None]]  # a stage's name -> where to tell how far it is, 0 to 1
+
+
+def silent(stage: str) -> Callable[[float], None]:
+    return lambda fraction: None
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """A run's data set with its split, and the one road from an example to a model's input."""
+
+    dataset: Dataset
+    split: Split
+
+    def samples(self, *roles: Role) -> Samples:
+        chosen = self.split.indices(*roles)
+        x = preprocess(self.dataset.x[chosen], preprocessing(self.dataset, self.split))
+        return Samples(x, self.dataset.y[chosen])
+
+
+def compress(recipe: Recipe, runs: Path = Path("runs"), *, resume: bool = False, progress: Progress = silent) -> RunDir:
+    """Train as the recipe says; leaves model.safetensors and summary.json in runs/NAME. `resume` continues a run that was cut off."""
+    run = RunDir(runs / recipe.name)
+    if run.recipe.exists() and not resume:
+        raise UserError(f"{run.root} exists: continue it with --resume {run.root}, or choose another --name")
+    return _train(run, recipe, progress)
+
+
+def resume(root: Path, *, progress: Progress = silent) -> RunDir:
+    """Continue a run that was cut off, to the weights it would have had."""
+    run = open_run(root)
+    return _train(run, read_recipe(run.recipe), progress)
+
+
+def load(root: Path) -> "nn.Module":
+    """The trained module of a run, on the CPU, in evaluation mode."""
+    _need_torch("loading a run's weights")
+    from safetensors.torch import load_file
+
+    from safedeploy.models.zoo import build_model
+
+    run = open_run(root)
+    recipe = read_recipe(run.recipe)
+    if not run.weights.is_file():
+        raise UserError(f"{root} has no weights yet: finish it with 'safedeploy compress --resume {root}'")
+    examples = load_examples(run)
+    module = build_model(recipe.model.name, examples.dataset.input_shape, len(examples.dataset.class_names), recipe.seed)
+    module.load_state_dict({name: value for name, value in load_file(run.weights).items() if not name.startswith("mask:")})
+    return module.eval()
+
+
+def load_examples(run: RunDir, data_root: str | None = None) -> Examples:
+    """The data set of a run, checked against the fingerprint its split was drawn for."""
+    recipe = read_recipe(run.recipe)
+    source = recipe.data if data_root is None else recipe.data.model_copy(update={"root": data_root})
+    dataset, split = load_dataset(source), read_split(run.split)
+    if dataset.fingerprint != split.fingerprint:
+        raise UserError(f"the data of '{recipe.data.source}' is not what {run.root} was trained on (fingerprints differ): give the same files")
+    return Examples(dataset, split)
+
+
+def export(root: Path, target: str | None = None, *, progress: Progress = silent) -> Manifest:
+    """Write the bundle of a run for `target` (the recipe's by default): every file verified in its real runtime."""
+    from safedeploy.export.bundle import export_bundle
+    from safedeploy.export.targets import load_target
+
+    run = open_run(root)
+    recipe = read_recipe(run.recipe)
+    wanted = load_target(target or recipe.target)
+    module, examples = load(root), load_examples(run)
+    validation = examples.samples("validation")
+    return export_bundle(
+        module,
+        run.bundle(wanted.name),
+        wanted,
+        model_name=recipe.model.name,
+        preprocessing=preprocessing(examples.dataset, examples.split),
+        class_names=examples.dataset.class_names,
+        calibration=validation.x,
+        x=validation.x,
+        y=validation.y,
+        progress=progress(f"export for {wanted.name}"),
+    )
+
+
+def audit(
+    path: Path,
+    *,
+    members: Path | None = None,
+    nonmembers: Path | None = None,
+    dense: Path | None = None,
+    budget: Mapping[str, float] | None = None,
+    data_root: str | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Evidence:
+    """Attack the file `path`. In a bundle its run's split says who was a member; otherwise `members` and `nonmembers` (.npz) do."""
+    from safedeploy.audit.exam import halved
+
+    artifact = open_artifact(path)
+    run = run_of_artifact(path)
+    if (members is None) != (nonmembers is None):
+        raise UserError("--members and --nonmembers go together")
+    if members is not None and nonmembers is not None:
+        sides = [read_samples(side, input_shape=artifact.input_shape, classes=artifact.classes) for side in (members, nonmembers)]
+        check_disjoint(*sides)
+        exam = halved(*sides, tuple(str(label) for label in range(artifact.classes)), seed)
+        return _audit(path, exam, budget or {}, dense or "no dense control was given: --dense FILE", progress)
+    if run is None:
+        raise UserError(f"{path} is not in a run's bundle: give --members and --nonmembers (.npz with x and y)")
+    exam = exam_of_run(run, data_root)
+    evidence = _audit(path, exam, _budget(run, budget), dense or _control_file(run, path), progress)
+    evidence.write(run.audits / f"{path.name}.json")
+    return evidence
+
+
+def exam_of_run(run: RunDir, data_root: str | None = None) -> "Exam":
+    """The audit's questions for every file of a run: its evaluation roles, and the known roles as the attacker's knowledge."""
+    from safedeploy.attacks.base import Knowledge
+    from safedeploy.audit.exam import Exam
+
+    examples = load_examples(run, data_root)
+    knowledge = Knowledge(examples.samples("member_known"), examples.samples("nonmember_known"), read_recipe(run.recipe).seed)
+    return Exam(
+        knowledge,
+        examples.samples("member_eval"),
+        examples.samples("nonmember_eval"),
+        examples.dataset.class_names,
+        examples.samples("test"),
+    )
+
+
+def bench(
+    paths: Sequence[Path], *, protocol: Literal["quick", "full"] = "quick", threads: int = 1, progress: Progress = silent
+) -> list[Timing]:
+    """Time files on this machine, alternating where there are several; a file of a bundle gets its timing into its run."""
+    from safedeploy.bench.protocol import bench as time_files
+
+    timings = time_files(paths, protocol=protocol, threads=threads, progress=progress(f"time {len(paths)} file{'s' * (len(paths) > 1)}"))
+    for path, timing in zip(paths, timings, strict=True):
+        if run := run_of_artifact(path):
+            timing.write(run.benches / f"{path.name}.json")
+    return timings
+
+
+def report(root: Path) -> Path:
+    """Write report.html from the result files of a run; nothing is computed afresh."""
+    from safedeploy.report.contents import read_run
+    from safedeploy.report.html import render_html
+
+    run = open_run(root)
+    write_text(run.report, render_html(read_run(run)))
+    return run.report
+
+
+def run(recipe: Recipe, runs: Path = Path("runs"), *, fresh: bool = False, progress: Progress = silent) -> RunDir:
+    """The whole road: a dense control and the method, trained equally long on one split, exported, audited, timed, reported.
+
+    What an earlier, cut-off run of the same recipe left good is kept; `fresh` starts over.
+    """
+    import shutil
+
+    made = RunDir(runs / recipe.name)
+    if fresh and made.recipe.exists():
+        shutil.rmtree(made.root)
+    if made.recipe.exists() and read_recipe(made.recipe) != recipe:
+        raise UserError(f"{made.root} holds a run of another recipe: choose another --name, or --fresh to replace it")
+    dense = recipe.model_copy(update={"name": "dense", "method": MethodRecipe(name="dense", density=1.0)})
+    parts = [(made.control, dense), (made, recipe)]
+    for part, its_recipe in parts:
+        if not part.summary.exists():
+            _train(part, its_recipe, progress)
+    files = []
+    for part, _ in parts:
+        folder = part.bundle(_target_name(recipe.target))
+        if not (folder / "manifest.json").exists():
+            export(part.root, progress=_titled(progress, part))
+        files += [folder / file.name for file in Manifest.read(folder / "manifest.json").files]
+    exam = exam_of_run(made)
+    for path in files:
+        part = open_run(path.parent.parent.parent)
+        if not _is_of(part.audits / f"{path.name}.json", path, Evidence):
+            dense_file = _control_file(made, path) if part == made else "this is the dense control itself"
+            evidence = _audit(path, exam, recipe.audit.budget, dense_file, _titled(progress, part))
+            evidence.write(part.audits / f"{path.name}.json")
+    if not all(_is_of(open_run(path.parent.parent.parent).benches / f"{path.name}.json", path, Timing) for path in files):
+        bench(files, protocol=recipe.bench.protocol, threads=recipe.bench.threads, progress=progress)
+    report(made.root)
+    return made
+
+
+def _train(run: RunDir, recipe: Recipe, progress: Progress) -> RunDir:
+    _need_torch("training")
+    import torch
+    from safetensors.torch import save
+
+    from safedeploy.methods.base import Context
+    from safedeploy.methods.registry import make_method
+    from safedeploy.models.zoo import build_model
+    from safedeploy.rundir import write_bytes
+    from safedeploy.sparsity.masks import layer_densities, total_density
+    from safedeploy.training.evaluate import accuracy
+    from safedeploy.training.run import run_training
+
+    if run.split.exists():
+        examples = load_examples(run)
+    else:
+        dataset = load_dataset(recipe.data)
+        split = draw_split(dataset.y, dataset.official_test, recipe.split, recipe.seed, dataset.fingerprint)
+        examples = Examples(dataset, split)
+    dataset = examples.dataset
+    module = build_model(recipe.model.name, dataset.input_shape, len(dataset.class_names), recipe.seed)
+    known = [examples.samples(role) for role in ("member_known", "nonmember_known", "validation")]
+    context = Context(recipe.method.density, recipe.seed, len(dataset.class_names), dataset.input_shape, *known)
+    hooks = make_method(recipe.method, context)
+    recipe.write(run.recipe)
+    examples.split.write(run.split)
+
+    def tensors(*roles: Role) -> tuple[torch.Tensor, torch.Tensor]:
+        part = examples.samples(*roles)
+        return torch.from_numpy(part.x), torch.from_numpy(part.y)
+
+    started = perf_counter()
+    training = run_training(
+        module,
+        tensors(*MEMBERS),
+        tensors("validation"),
+        hooks,
+        recipe.training,
+        recipe.seed,
+        metrics=run.metrics,
+        checkpoints=run.checkpoints,
+        progress=progress(f"train {recipe.method.name}"),
+    )
+    seconds = perf_counter() - started
+    module.cpu()
+    weights = {name: value.contiguous() for name, value in module.state_dict().items()}
+    masks = {f"mask:{name}": mask.cpu().contiguous() for name, mask in training.masks.items()}
+    write_bytes(run.weights, save({**weights, **masks}))
+    layers = layer_densities(module)
+    Summary(
+        data=dataset.name,
+        fingerprint=examples.split.fingerprint,
+        model=recipe.model.name,
+        method=recipe.method.name,
+        density=total_density(layers),
+        layers=layers,
+        parameters=sum(parameter.numel() for parameter in module.parameters()),
+        accuracy={
+            "member": accuracy(module, *tensors(*MEMBERS)),
+            "validation": accuracy(module, *tensors("validation")),
+            "test": accuracy(module, *tensors("test")),
+        },
+        epochs=recipe.training.epochs,
+        seconds=round(seconds, 2),
+        seed=recipe.seed,
+        device=str(training.accelerator.device),
+        versions=versions(),
+        roles={role: int(examples.split.indices(role).size) for role in ROLES},
+    ).write(run.summary)
+    return run
+
+
+def _audit(path: Path, exam: "Exam", budget: Mapping[str, float], dense: Path | str, progress: Progress) -> Evidence:
+    from safedeploy.audit.audit import audit as audit_artifact
+
+    control: DenseControl | str = dense if isinstance(dense, str) else _dense_control(dense, exam, progress)
+    return audit_artifact(
+        open_artifact(path), artifact_info(path), exam, budget=budget, dense=control, progress=progress(f"audit {path.name}")
+    )
+
+
+def _dense_control(path: Path, exam: "Exam", progress: Progress) -> DenseControl:
+    """The control's evidence: what its run already holds on this very file and these samples, else attacked now."""
+    kept = path.parent.parent.parent / "audit" / f"{path.name}.json"
+    if run_of_artifact(path) and _is_of(kept, path, Evidence):
+        evidence = Evidence.read(kept)
+    else:
+        evidence = _audit(path, exam, {}, "this is the dense control itself", _titled(progress, "dense"))
+    return DenseControl(artifact=evidence.artifact, task=evidence.task, attacks=evidence.attacks)
+
+
+def _control_file(run: RunDir, path: Path) -> Path | str:
+    """The dense control's file that corresponds to `path` of `run`, or why there is none."""
+    if run.root.name == "dense" and run_of_artifact(path):
+        return "this is the dense control itself"
+    control = run.control.bundle(path.resolve().parent.name) / path.name
+    if control.is_file():
+        return control
+    return "no dense control in the run: 'safedeploy run' trains and exports one, or give --dense FILE"
+
+
+def _budget(run: RunDir, budget: Mapping[str, float] | None) -> Mapping[str, float]:
+    return read_recipe(run.recipe).audit.budget if budget is None else budget
+
+
+def _is_of(result: Path, artifact: Path, kind: type[Evidence] | type[Timing]) -> bool:
+    """Whether `result` was made from the file as it is now."""
+    return result.is_file() and kind.read(result).artifact.sha256 == artifact_info(artifact).sha256
+
+
+def _target_name(target: str) -> str:
+    from safedeploy.export.targets import load_target
+
+    return load_target(target).name
+
+
+def _titled(progress: Progress, part: RunDir | str) -> Progress:
+    name = part if isinstance(part, str) else part.root.name
+    return lambda stage: progress(f"{stage} ({name})")
+
+
+def _need_torch(what: str) -> None:
+    from importlib.util import find_spec
+
+    if find_spec("torch") is None:
+        raise missing_extra(what, "train")
+

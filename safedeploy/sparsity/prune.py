@@ -1,0 +1,61 @@
+"""Which active weights a dynamic sparse step removes. Each rule returns the positions to drop, by layer, as masks."""
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+Weights = Mapping[str, Tensor]
+Rule = Callable[[Weights, Weights, float], dict[str, Tensor]]  # weights, masks, rate -> dropped positions
+
+
+def magnitude(weights: Weights, masks: Weights, rate: float) -> dict[str, Tensor]:
+    """The share `rate` of each layer's active weights that is smallest in magnitude (Mocanu et al. 2018; Evci et al. 2020)."""
+    return {name: _smallest(weights[name].abs(), mask, drop_count(mask, rate)) for name, mask in masks.items()}
+
+
+def threshold(weights: Weights, masks: Weights, rate: float) -> dict[str, Tensor]:
+    """All active weights below one magnitude threshold for the whole network, set so that the share `rate` falls below it.
+
+    SafeCompress names a threshold strategy without defining it; a network-wide threshold is our reading: layers whose weights
+    are small lose more than under `magnitude`, up to all but one of them.
+    """
+    total = sum(drop_count(mask, rate) for mask in masks.values())
+    magnitudes = torch.cat([weights[name].abs()[mask] for name, mask in masks.items()])
+    if total == 0 or magnitudes.numel() == 0:
+        return {name: torch.zeros_like(mask) for name, mask in masks.items()}
+    cut = magnitudes.kthvalue(total).values
+    dropped = {}
+    for name, mask in masks.items():
+        below = int((weights[name].abs()[mask] <= cut).sum())
+        dropped[name] = _smallest(weights[name].abs(), mask, min(below, int(mask.sum()) - 1))
+    return dropped
+
+
+def signed(weights: Weights, masks: Weights, rate: float) -> dict[str, Tensor]:
+    """The smallest positive and the least negative weights, the share `rate` of each (Mocanu et al. 2018, SET, algorithm 1)."""
+    dropped = {}
+    for name, mask in masks.items():
+        value, count = weights[name], drop_count(mask, rate)
+        positive = mask & (value > 0)
+        share = round(count * int(positive.sum()) / max(1, int(mask.sum())))
+        above = _smallest(value.abs(), positive, min(share, int(positive.sum())))
+        dropped[name] = above | _smallest(value.abs(), mask & ~positive, count - int(above.sum()))
+    return dropped
+
+
+def drop_count(mask: Tensor, rate: float) -> int:
+    """⌊rate · active⌋, bounded by the free places, so that as many can be grown elsewhere."""
+    active = int(mask.sum())
+    return min(math.floor(rate * active), mask.numel() - active)
+
+
+def _smallest(value: Tensor, mask: Tensor, count: int) -> Tensor:
+    order = torch.where(mask, value, torch.inf).flatten().argsort(stable=True)
+    dropped = torch.zeros(mask.numel(), dtype=torch.bool, device=mask.device)
+    dropped[order[:count]] = True
+    return dropped.view(mask.shape)
+
+
+RULES: dict[str, Rule] = {"magnitude": magnitude, "set": signed, "threshold": threshold}

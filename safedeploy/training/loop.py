@@ -1,0 +1,177 @@
+"""The one training loop: SGD over shuffled batches of members, with hooks, masks, and a state that can be taken and put back."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.nn import functional
+
+from safedeploy.recipe import TrainingRecipe
+from safedeploy.seeds import derive, torch_generator
+from safedeploy.training.augment import augment
+from safedeploy.training.hooks import Hooks
+
+
+@dataclass(eq=False)
+class Training:
+    """One training under way. x: (n, *input_shape) float32 and y: (n,) int64 are the members, on the device.
+
+    masks: parameter name -> bool, True where the weight is kept; a parameter without a mask is dense.
+    Batch k of an epoch depends on the seed, the epoch and k alone, so a state put back replays the same batches.
+    """
+
+    module: nn.Module
+    x: Tensor
+    y: Tensor
+    recipe: TrainingRecipe
+    seed: int
+    accelerator: Accelerator
+    hooks: Hooks
+    log: Callable[[dict[str, Any]], None]
+    masks: dict[str, Tensor] = field(default_factory=dict)
+    step: int = 0
+    mean_loss: Tensor = field(default_factory=lambda: torch.zeros(()))  # of the last complete epoch
+
+    def __post_init__(self) -> None:
+        self.optimizer = torch.optim.SGD(
+            self.module.parameters(),
+            lr=self.recipe.learning_rate,
+            momentum=self.recipe.momentum,
+            weight_decay=self.recipe.weight_decay,
+            nesterov=self.recipe.momentum > 0,
+        )
+        self.scaler = getattr(self.accelerator, "scaler", None)
+        self.parameters = dict(self.module.named_parameters())
+        self._order: tuple[int, Tensor] | None = None
+        self._loss_sum = torch.zeros(())
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """The last, smaller batch of an epoch is dropped, unless it is the only one."""
+        return max(1, len(self.y) // self.recipe.batch_size)
+
+    @property
+    def total_steps(self) -> int:
+        return self.recipe.epochs * self.steps_per_epoch
+
+    @property
+    def epoch(self) -> int:
+        return self.step // self.steps_per_epoch
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        epoch, position = divmod(step, self.steps_per_epoch)
+        if self._order is None or self._order[0] != epoch:
+            order = torch.randperm(len(self.y), generator=torch_generator(self.seed, "order", epoch))
+            self._order = (epoch, order.to(self.y.device))
+        chosen = self._order[1][position * self.recipe.batch_size :][: self.recipe.batch_size]
+        x = self.x[chosen]
+        if self.recipe.augment != "none":
+            x = augment(x, torch_generator(self.seed, "augment", step))
+        return x, self.y[chosen]
+
+    def learning_rate(self, step: int) -> float:
+        passed = sum(step >= share * self.total_steps for share in self.recipe.milestones)
+        return self.recipe.learning_rate * 0.1**passed
+
+    def one_step(self) -> None:
+        """Forward, backward, masks on the gradients, optimiser; weights outside the masks stay exactly zero."""
+        if self.step % self.steps_per_epoch == 0:
+            torch.manual_seed(derive(self.seed, "dropout", self.epoch))
+            self._loss_sum = torch.zeros((), device=self.y.device)
+        x, y = self.batch(self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate(self.step)
+        with self.accelerator.autocast():
+            logits = self.module(x)
+            loss = functional.cross_entropy(logits, y)
+            term = self.hooks.loss_term(logits, y, self)
+        if term is not None:
+            loss = loss + term
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.scaler is None:
+            loss.backward()  # type: ignore[no-untyped-call]
+        else:
+            self.scaler.scale(loss).backward()
+            self.scaler.unscale_(self.optimizer)
+        self.hooks.after_backward(self)
+        self._mask_gradients()
+        if self.scaler is None:
+            self.optimizer.step()
+        else:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        self.step += 1
+        self._loss_sum += loss.detach()
+        if self.step % self.steps_per_epoch == 0:
+            self.mean_loss = self._loss_sum / self.steps_per_epoch
+
+    @torch.no_grad()
+    def set_masks(self, masks: dict[str, Tensor]) -> None:
+        """New masks: weights and momentum outside them become zero, newly grown weights start there."""
+        self.masks = masks
+        for name, mask in masks.items():
+            self.parameters[name].mul_(mask)
+            momentum = self.optimizer.state.get(self.parameters[name], {}).get("momentum_buffer")
+            if momentum is not None:
+                momentum.mul_(mask)
+
+    def masked_weights(self) -> dict[str, Tensor]:
+        return {name: self.parameters[name].detach() for name in self.masks}
+
+    def dense_gradients(self) -> dict[str, Tensor]:
+        """Copies of the masked parameters' gradients; called from `after_backward`, before the masks are applied to them."""
+        return {name: self._gradient(name).clone() for name in self.masks}
+
+    def state(self) -> dict[str, Any]:
+        """A deep copy of everything the next step depends on."""
+        return copy.deepcopy(
+            {
+                "module": self.module.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "scaler": self.scaler.state_dict() if self.scaler else {},
+                "masks": self.masks,
+                "step": self.step,
+                "losses": (self._loss_sum, self.mean_loss),
+                "rng": torch.get_rng_state(),
+            }
+        )
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back what `state` gave; the state itself stays untouched."""
+        state = copy.deepcopy(state)
+        self.module.load_state_dict(state["module"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.scaler:
+            self.scaler.load_state_dict(state["scaler"])
+        self.masks, self.step = state["masks"], state["step"]
+        self._loss_sum, self.mean_loss = state["losses"]
+        torch.set_rng_state(state["rng"])
+
+    def _gradient(self, name: str) -> Tensor:
+        gradient = self.parameters[name].grad
+        return torch.zeros_like(self.parameters[name]) if gradient is None else gradient
+
+    def _mask_gradients(self) -> None:
+        gradients = {name: gradient for name in self.masks if (gradient := self.parameters[name].grad) is not None}
+        if gradients:
+            torch._foreach_mul_(list(gradients.values()), [self.masks[name] for name in gradients])
+
+
+def train(training: Training, *, after_epoch: Callable[[Training], None], progress: Callable[[float], None] | None = None) -> None:
+    """Run to the last step. `after_epoch` is called where an epoch is complete: the place for validation and checkpoints."""
+    training.module.train()
+    if training.step == 0:
+        training.hooks.begin(training)
+    while training.step < training.total_steps:
+        epoch = training.epoch
+        training.one_step()
+        training.hooks.after_step(training)
+        if progress:
+            progress(training.step / training.total_steps)
+        if training.epoch > epoch:
+            after_epoch(training)
+    training.hooks.finish(training)

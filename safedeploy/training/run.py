@@ -1,0 +1,69 @@
+"""One training from fresh weights, or from the newest checkpoint, to the last step."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from safedeploy.errors import UserError
+from safedeploy.recipe import TrainingRecipe
+from safedeploy.training import checkpoint
+from safedeploy.training.device import deterministic, make_accelerator
+from safedeploy.training.evaluate import accuracy
+from safedeploy.training.hooks import Hooks
+from safedeploy.training.loop import Training, train
+from safedeploy.training.metrics import MetricsLog
+
+
+def run_training(
+    module: nn.Module,
+    members: tuple[Tensor, Tensor],
+    validation: tuple[Tensor, Tensor],
+    hooks: Hooks,
+    recipe: TrainingRecipe,
+    seed: int,
+    *,
+    metrics: Path,
+    checkpoints: Path,
+    progress: Callable[[float], None] | None = None,
+) -> Training:
+    """Train `module` in place. A checkpoint is written after every epoch; one that is found is continued from.
+
+    members, validation: (x (n, *input_shape) float32, y (n,) int64). Raises UserError when the loss stops being finite.
+    """
+    deterministic()
+    accelerator = make_accelerator(recipe.device, recipe.precision)
+    device = accelerator.device
+    layout = torch.channels_last if members[0].dim() == 4 else torch.contiguous_format
+    module.to(device=device, memory_format=layout)  # type: ignore[call-overload]
+    x, y = (part.to(device) for part in members)
+    held_x, held_y = (part.to(device) for part in validation)
+    state = checkpoint.newest(checkpoints)
+    log = MetricsLog(metrics, keep_bytes=state["metrics_bytes"] if state else 0)
+    training = Training(module, x, y, recipe, seed, accelerator, hooks, log)
+    if state:
+        training.restore(state["training"])
+        hooks.restore(state["hooks"])
+
+    def after_epoch(training: Training) -> None:
+        if not torch.isfinite(training.mean_loss):
+            raise UserError(f"the loss is not finite after epoch {training.epoch}: lower the learning rate ({recipe.learning_rate:g})")
+        log(
+            {
+                "event": "epoch",
+                "epoch": training.epoch,
+                "loss": float(training.mean_loss),
+                "learning_rate": training.learning_rate(training.step - 1),
+                "validation_accuracy": accuracy(module, held_x, held_y),
+            }
+        )
+        content = {"training": training.state(), "hooks": hooks.state(), "metrics_bytes": log.position}
+        checkpoint.save(checkpoints, training.step, content)
+
+    try:
+        train(training, after_epoch=after_epoch, progress=progress)
+    finally:
+        log.close()
+    module.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    return training

@@ -1,0 +1,15 @@
+"""Versions that a result names."""
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+
+def versions() -> dict[str, str]:
+    """Of this program and what its figures rest on."""
+    found = {"python": platform.python_version()}
+    for package in ("safedeploy", "numpy", "scipy", "scikit-learn", "onnx", "onnxruntime", "torch", "executorch"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
