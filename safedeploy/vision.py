@@ -23,7 +23,7 @@ def torchvision(module: str = "torchvision") -> Any:
             _forget_failed_import()
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name not in ("torch", "torchvision"):
+        if (error.name or "").partition(".")[0] not in ("torch", "torchvision"):
             raise
         raise missing_extra("this data set or model", "train") from None
     except RuntimeError as error:

@@ -98,14 +98,14 @@ def _pixels(path: Path, size: tuple[int, int], channels: int) -> NDArray[np.uint
 @contextlib.contextmanager
 def _opened(path: Path) -> "Iterator[Image.Image]":
     """The image, for reading; what Pillow finds wrong, at once or while decoding, is a UserError naming the file."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 yield image
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise UserError(f"cannot read the image {path}: it is no image; remove it") from None
     except (*_PILLOW_RAISES, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]

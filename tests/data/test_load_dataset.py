@@ -1,5 +1,7 @@
 """Data sets by name: the embedded one, unknown names, and what is found where."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +65,29 @@ def test_the_list_says_for_every_builtin_whether_it_is_there(tmp_path):
     (tmp_path / "cifar-10-python.tar.gz").touch()
     (tmp_path / "bangkok").touch()
     assert [entry.name for entry in list_datasets(tmp_path) if entry.found] == ["digits", "cifar10", "location30"]
+
+
+def test_digits_and_the_list_need_no_torch_and_no_pandas(tmp_path):
+    """A reviewer's install has neither."""
+    code = """
+import sys
+from pathlib import Path
+sys.modules.update(dict.fromkeys(["torch", "torchvision", "pandas"]))
+from safedeploy.data.load import list_datasets, load_dataset
+from safedeploy.errors import UserError
+from safedeploy.recipe import DataRecipe
+load_dataset(DataRecipe(source="digits"))
+list_datasets(Path("nowhere"))
+Path(sys.argv[1]).write_text("a,label\\n1,2\\n")
+for source in ("mnist", sys.argv[1]):
+    try:
+        load_dataset(DataRecipe(source=source))
+    except UserError as error:
+        print(error)
+"""
+    command = [sys.executable, "-c", code, str(tmp_path / "t.csv")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert [line.split()[-1] for line in done.stdout.splitlines()] == ["'safedeploy[train]'"] * 2
 
 
 @pytest.mark.real
