@@ -31,7 +31,6 @@ class ExecuTorchArtifact:
         """Raises UserError with one line where the file is damaged, needs an absent backend or is no classifier."""
         self.path = path
         self.name = path.name
-        check_length(path)
         program, self.threads = _load(path, threads)
         if "forward" not in program.method_names:
             methods = ", ".join(sorted(program.method_names))
@@ -59,20 +58,6 @@ class ExecuTorchArtifact:
             reason = " ".join(str(error).split())
             raise UserError(f"{self.path}: ExecuTorch fails on {len(x)} inputs: {reason}; export it again") from None
         return (np.array(answers.numpy(), dtype=np.float32),)
-
-
-def check_length(path: Path) -> None:
-    """Raises UserError where the file is shorter than its extended header says (exir/_serialize/_program.py)."""
-    with path.open("rb") as handle:
-        head = handle.read(64)
-    if len(head) < 40 or head[8:12] != b"eh00":
-        return
-    program, base, segments = (int.from_bytes(head[start : start + 8], "little") for start in (16, 24, 32))
-    if int.from_bytes(head[12:16], "little") < 32:
-        segments = 0
-    needed, size = max(program, base + segments), path.stat().st_size
-    if size < needed:
-        raise UserError(f"{path} is cut short: {size} of {needed} bytes; export or copy it again")
 
 
 _pool_is_held = False

@@ -43,6 +43,8 @@ def recognise(path: Path) -> Format:
     if size == 0:
         raise UserError(f"{path} is empty; export or copy it again")
     if head[4:8] == b"ET12":
+        if size < (needed := _program_bytes(head)):
+            raise UserError(f"{path} is cut short: {size} of {needed} bytes; export or copy it again")
         return "executorch"
     for offset, signature, what in SIGNATURES:
         if head[offset : offset + len(signature)] == signature:
@@ -74,6 +76,15 @@ def open_artifact(path: Path, *, threads: int | None = None) -> Artifact:
             return ExecuTorchArtifact(path, threads=threads)
         case "torch":
             raise UserError(f"{path} holds weights alone, no architecture; give the exported .onnx or .pte or the run")
+
+
+def _program_bytes(head: bytes) -> int:
+    """The length an ExecuTorch program's extended header tells (exir/_serialize/_program.py, 'eh00'); 40 without one."""
+    if head[8:12] != b"eh00":
+        return 40
+    program, base, segments = (int.from_bytes(head[start : start + 8], "little") for start in (16, 24, 32))
+    has_segments = int.from_bytes(head[12:16], "little") >= 32
+    return max(40, program, base + segments if has_segments else 0)
 
 
 def _is_safetensors(head: bytes, size: int) -> bool:

@@ -1,0 +1,204 @@
+"""The one file sent to a device: opens a model in its runtime and answers timing commands, as JSON lines.
+
+Needs Python, numpy and the model's runtime, nothing else of safedeploy. Commands, one a line on standard input:
+  {"command": "load", "model": PATH, "threads": N, "seed": N}  ->  runtime, format, threads, batch, machine,
+      cold_load_ms, first_inference_ms, baseline_memory_bytes
+  {"command": "block", "seconds": S}  ->  latencies_ns: one number a query, queries back to back for S seconds
+  {"command": "memory"}  ->  peak_memory_bytes
+Every answer is one line on standard output; {"error": TEXT} where a command failed. The end of input ends the runner.
+"""
+
+import json
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+Query = Callable[[], None]
+
+INPUTS = 8  # different samples in turn, made before the clock starts
+FLOATS = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}
+
+
+def main() -> None:
+    # native code may write to standard output: the answers get a descriptor of their own
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    query: Query | None = None
+    for line in sys.stdin:
+        command = json.loads(line)
+        try:
+            if command["command"] == "load":
+                query, answer = load(command["model"], command["threads"], command["seed"])
+            elif command["command"] == "block":
+                answer = {"latencies_ns": block(query, command["seconds"])}
+            else:
+                answer = {"peak_memory_bytes": peak_memory()}
+        except Exception as error:
+            answer = {"error": " ".join(str(error).split()) or type(error).__name__}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+def load(model: str, threads: int, seed: int) -> tuple[Query, dict[str, Any]]:
+    """A function that answers one query of random normal inputs, and what is known after the first."""
+    with Path(model).open("rb") as handle:
+        is_executorch = handle.read(8)[4:] == b"ET12"
+    return (open_executorch if is_executorch else open_onnx)(model, threads, seed)
+
+
+def block(query: Query | None, seconds: float) -> list[int]:
+    """Latency of each query in nanoseconds; the first, which finds the caches cold after a pause, is not counted."""
+    if query is None:
+        raise ValueError("no model is loaded")
+    query()
+    latencies = []
+    now = time.perf_counter_ns()
+    end = now + int(seconds * 1e9)
+    while now < end:
+        start = time.perf_counter_ns()
+        query()
+        now = time.perf_counter_ns()
+        latencies.append(now - start)
+    return latencies
+
+
+def open_onnx(model: str, threads: int, seed: int) -> tuple[Query, dict[str, Any]]:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    baseline = resident_memory()
+    start = time.perf_counter_ns()
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    loaded = time.perf_counter_ns()
+    taken = session.get_inputs()
+    if len(taken) != 1 or taken[0].type not in FLOATS:
+        named = ", ".join(f"'{one.name}' {one.type}" for one in taken)
+        raise ValueError(f"it takes {named}, not one floating-point input")
+    shape = [size if isinstance(size, int) and size > 0 else 1 for size in taken[0].shape]
+    feeds = [{taken[0].name: x} for x in samples(shape, FLOATS[taken[0].type], seed)]
+
+    turn = turns(feeds)
+
+    def query() -> None:
+        session.run(None, next(turn))
+
+    first = timed(query)
+    name = "onnxruntime " + ort.__version__
+    return query, facts("onnx", name, threads, shape[0], baseline, loaded - start, first)
+
+
+def open_executorch(model: str, threads: int, seed: int) -> tuple[Query, dict[str, Any]]:
+    import importlib.metadata
+
+    import torch
+    from executorch.extension.pybindings import portable_lib
+    from executorch.runtime import Runtime
+
+    portable_lib._unsafe_reset_threadpool(threads)
+    baseline = resident_memory()
+    start = time.perf_counter_ns()
+    program = Runtime.get().load_program(model)
+    method = program.load_method("forward")
+    loaded = time.perf_counter_ns()
+    exported = list(program.metadata("forward").input_tensor_meta(0).sizes())
+    batch = 1
+    try:
+        feeds = [[torch.from_numpy(x)] for x in samples([1, *exported[1:]], "float32", seed)]
+        first = timed(lambda: method.execute(feeds[0]))
+    except RuntimeError:  # the metadata do not say whether the batch is fixed
+        batch = exported[0]
+        feeds = [[torch.from_numpy(x)] for x in samples(exported, "float32", seed)]
+        first = timed(lambda: method.execute(feeds[0]))
+
+    turn = turns(feeds)
+
+    def query() -> None:
+        method.execute(next(turn))
+
+    name = "executorch " + importlib.metadata.version("executorch")
+    pool = portable_lib._threadpool_get_thread_count()
+    return query, facts("executorch", name, pool, batch, baseline, loaded - start, first)
+
+
+def samples(shape: list[int], dtype: str, seed: int) -> list[Any]:
+    import numpy as np
+
+    generator = np.random.default_rng(seed)
+    return [generator.standard_normal(shape).astype(dtype) for _ in range(INPUTS)]
+
+
+def turns(feeds: list[Any]) -> Iterator[Any]:
+    while True:
+        yield from feeds
+
+
+def timed(query: Callable[[], Any]) -> int:
+    """Nanoseconds of one call."""
+    start = time.perf_counter_ns()
+    query()
+    return time.perf_counter_ns() - start
+
+
+def facts(
+    kind: str, runtime: str, threads: int, batch: int, baseline: int, load_ns: int, first_ns: int
+) -> dict[str, Any]:
+    return {
+        "format": kind,
+        "runtime": runtime,
+        "threads": threads,
+        "batch": batch,
+        "machine": machine(),
+        "cold_load_ms": load_ns / 1e6,
+        "first_inference_ms": first_ns / 1e6,
+        "baseline_memory_bytes": baseline,
+    }
+
+
+def resident_memory() -> int:
+    return proc_status("VmRSS") or peak_memory()
+
+
+def peak_memory() -> int:
+    """Bytes: the kernel's high-water mark; ru_maxrss on Linux begins at the size of the process that started this."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return proc_status("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def proc_status(field: str) -> int:
+    """A field of /proc/self/status in bytes; 0 where there is none."""
+    return int(colon_file("/proc/self/status").get(field, "0").split()[0]) * 1024
+
+
+def machine() -> dict[str, str]:
+    cpus = colon_file("/proc/cpuinfo")
+    named = [cpus[key] for key in ("model name", "Hardware", "CPU part") if cpus.get(key)]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "cpu": named[0] if named else platform.processor() or platform.machine(),
+        "architecture": platform.machine(),
+        "cores": str(cores),
+        "os": platform.platform(),
+        "python": platform.python_version(),
+    }
+
+
+def colon_file(path: str) -> dict[str, str]:
+    """A file of 'key: value' lines; empty where it cannot be read."""
+    try:
+        with Path(path).open(encoding="utf-8", errors="replace") as handle:
+            pairs = [line.split(":", 1) for line in handle if ":" in line]
+    except OSError:
+        return {}
+    return {key.strip(): value.strip() for key, value in pairs}
+
+
+if __name__ == "__main__":
+    main()

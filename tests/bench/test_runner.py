@@ -1,0 +1,87 @@
+"""The runner is one file a device can run with Python, numpy and a runtime; it speaks JSON lines."""
+
+import ast
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from safedeploy.bench.devices.local import RUNNER
+
+ALLOWED = {"numpy", "onnxruntime", "executorch", "torch"}  # executorch's Python runtime takes torch's tensors
+
+
+def imports(tree: ast.AST) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "a relative import would need the package"
+            found.add(str(node.module).split(".")[0])
+    return found
+
+
+def test_it_imports_the_standard_library_numpy_and_runtimes_only() -> None:
+    tree = ast.parse(RUNNER.read_text())
+    assert imports(tree) - set(sys.stdlib_module_names) <= ALLOWED
+    top = ast.Module([node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)], [])
+    assert imports(top) <= set(sys.stdlib_module_names), "a runtime is imported only when its format is met"
+
+
+def conversation(runner: Path, *commands: dict[str, Any]) -> list[dict[str, Any]]:
+    said = "".join(json.dumps(command) + "\n" for command in commands)
+    command = [sys.executable, "-I", str(runner)]
+    done = subprocess.run(command, input=said, capture_output=True, text=True, timeout=120, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_it_runs_alone_in_another_folder(stack: Callable[[int, int], Path], tmp_path: Path) -> None:
+    alone = tmp_path / "alone" / "runner.py"
+    alone.parent.mkdir()
+    shutil.copy(RUNNER, alone)
+    loaded, block, memory = conversation(
+        alone,
+        {"command": "load", "model": str(stack(16, 1)), "threads": 2, "seed": 0},
+        {"command": "block", "seconds": 0.05},
+        {"command": "memory"},
+    )
+    assert (loaded["format"], loaded["threads"], loaded["batch"]) == ("onnx", 2, 1)
+    assert len(block["latencies_ns"]) > 1
+    assert all(isinstance(latency, int) and latency > 0 for latency in block["latencies_ns"])
+    assert memory["peak_memory_bytes"] >= loaded["baseline_memory_bytes"] > 1e6
+
+
+def test_a_command_that_fails_answers_with_one_line_and_the_runner_lives_on(tmp_path: Path) -> None:
+    path = tmp_path / "cut.onnx"
+    path.write_bytes(b"\x08\x0a\x12\x07pytorch")
+    failed, early, memory = conversation(
+        RUNNER,
+        {"command": "load", "model": str(path), "threads": 1, "seed": 0},
+        {"command": "block", "seconds": 0.05},
+        {"command": "memory"},
+    )
+    assert failed["error"]
+    assert early["error"] == "no model is loaded"
+    assert memory["peak_memory_bytes"] > 0
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_pte_is_timed_with_the_threads_asked_for(tmp_path: Path, batch: int) -> None:
+    import torch
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+
+    exported = torch.export.export(torch.nn.Linear(6, 3).eval(), (torch.zeros(batch, 6),))
+    path = tmp_path / "linear.pte"
+    path.write_bytes(to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()]).to_executorch().buffer)
+    loaded, block = conversation(
+        RUNNER, {"command": "load", "model": str(path), "threads": 3, "seed": 0}, {"command": "block", "seconds": 0.05}
+    )
+    assert (loaded["format"], loaded["threads"], loaded["batch"]) == ("executorch", 3, batch)
+    assert len(block["latencies_ns"]) > 1
