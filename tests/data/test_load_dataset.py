@@ -72,7 +72,11 @@ def test_digits_and_the_list_need_no_torch_and_no_pandas(tmp_path):
     code = """
 import sys
 from pathlib import Path
-sys.modules.update(dict.fromkeys(["torch", "torchvision", "pandas"]))
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("torch", "torchvision", "pandas"):
+            raise ModuleNotFoundError(name, name=name)
+sys.meta_path.insert(0, Absent())
 from safedeploy.data.load import list_datasets, load_dataset
 from safedeploy.errors import UserError
 from safedeploy.recipe import DataRecipe
