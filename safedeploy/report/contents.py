@@ -30,6 +30,17 @@ class ModelResults:
     run: str = "RUN"
     target: str = "android"
 
+    @property
+    def stale(self) -> tuple[str, ...]:
+        """Files whose audit or timing is of other bytes than the manifest names."""
+        hashes = {file.name: file.sha256 for file in self.manifest.files} if self.manifest else {}
+        results: list[tuple[str, Evidence | Timing]] = [*self.evidence.items(), *self.timing.items()]
+        return tuple(
+            sorted(
+                {name for name, result in results if hashes.get(name, result.artifact.sha256) != result.artifact.sha256}
+            )
+        )
+
     def command(self, step: str, file: str = "") -> str:
         """What to type to get the missing result of `step` (compress, export, audit or bench)."""
         if step == "compress":
@@ -71,7 +82,7 @@ class Contents:
 
         def rank(name: str) -> tuple[int, float, str]:
             evidence = self.shipped.evidence[name]
-            worst = strongest(evidence)
+            worst = strongest(evidence.attacks)
             return SEVERITY.index(evidence.verdict.outcome), -(worst.auc if worst else 0.0), name
 
         return min(self.shipped.evidence, key=rank, default=None)
@@ -84,15 +95,14 @@ class Contents:
         return shipped.controls.dense if shipped else None
 
 
-def strongest(audit: Evidence | DenseControl) -> AttackEvidence | None:
-    """The attack the verdict names, or for a dense control, which carries no verdict, the one of highest AUC."""
-    if isinstance(audit, Evidence):
-        return next((attack for attack in audit.attacks if attack.name == audit.verdict.worst_attack), None)
-    return strongest_of(audit.attacks)
-
-
-def strongest_of(attacks: Sequence[AttackEvidence]) -> AttackEvidence | None:
+def strongest(attacks: Sequence[AttackEvidence]) -> AttackEvidence | None:
+    """The attack of highest AUC."""
     return max(attacks, key=lambda attack: attack.auc, default=None)
+
+
+def decisive(evidence: Evidence) -> AttackEvidence | None:
+    """The attack the verdict names: under a budget on a rate it need not be the one of highest AUC."""
+    return next((attack for attack in evidence.attacks if attack.name == evidence.verdict.worst_attack), None)
 
 
 def read_run(run: RunDir) -> Contents:
@@ -111,15 +121,23 @@ def read_run(run: RunDir) -> Contents:
 
 
 def _read_model(run: RunDir, recipe: Recipe, label: str) -> ModelResults:
+    manifest = _read_manifest(run, recipe.target)
     return ModelResults(
         label=label,
         summary=_read_if_there(Summary, run.summary),
-        manifest=_read_if_there(Manifest, run.bundle(recipe.target) / "manifest.json"),
+        manifest=manifest,
         evidence=_read_folder(Evidence, run.audits),
         timing=_read_folder(Timing, run.benches),
         run=run.root.as_posix(),
-        target=recipe.target,
+        target=manifest.target if manifest else recipe.target,
     )
+
+
+def _read_manifest(run: RunDir, target: str) -> Manifest | None:
+    """The manifest of the recipe's target; where that is a user's own file, of the only bundle there is."""
+    own = _read_if_there(Manifest, run.bundle(target) / "manifest.json")
+    found = sorted((run.root / "bundle").glob("*/manifest.json"))
+    return Manifest.read(found[0]) if own is None and len(found) == 1 else own
 
 
 def _read_if_there(kind: type[AnyResult], path: Path) -> AnyResult | None:

@@ -23,7 +23,7 @@ class Explained:
 
 def explain(evidence: Evidence, dense: Evidence | DenseControl | None) -> tuple[Explained, ...]:
     """The three controls that stand beside every verdict; `dense` is the dense control's audit of the same file."""
-    worst = strongest(evidence)
+    worst = strongest(evidence.attacks)
     return (_correctness(evidence, worst), _blind(evidence), _dense(evidence, worst, dense))
 
 
@@ -71,7 +71,7 @@ def _blind(evidence: Evidence) -> Explained:
 
 def _dense(evidence: Evidence, worst: AttackEvidence | None, dense: Evidence | DenseControl | None) -> Explained:
     name, question = "Dense", "Does compression protect, or was the model safe anyway?"
-    other = strongest(dense) if dense is not None else None
+    other = strongest(dense.attacks) if dense is not None else None
     if dense is None or other is None:
         reason = evidence.controls.missing.get("dense", "the audit had no dense model to compare with").rstrip(".")
         text = f"Not measured: {reason}. Without it, nothing can be said about what compression changed."

@@ -113,7 +113,8 @@ def class_figure(classes: Sequence[ClassLeakage]) -> str:
     for end in (low, high):
         axes.plot(end, at, marker="|", ms=5, mew=1.1, color=COLOURS["ink"], ls="")
     axes.axvline(0.5, color=COLOURS["muted"], lw=0.9, dashes=(1, 2))
-    axes.set_yticks(at, [_short(one.label) for one in shown])
+    # a '$' in a class name must not start a formula
+    axes.set_yticks(at, [_short(one.label) for one in shown], parse_math=False)
     axes.tick_params(axis="y", labelcolor=COLOURS["ink"])
     axes.set_ylim(-0.6, len(shown) - 0.4)
     axes.set_xlim(min(0.4, float(low.min()) - 0.02), min(1.0, max(0.6, float(high.max()) + 0.02)))
@@ -150,8 +151,7 @@ def _short(label: str) -> str:
 def _svg(figure: Figure, name: str, title: str, text: str) -> str:
     """The figure as an <svg> that scales with its column, names itself and takes the page's colours."""
     buffer = io.StringIO()
-    # parse_math: a '$' in a class name must not start a formula
-    with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none", "text.parse_math": False}):
+    with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
         FigureCanvasSVG(figure)
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     root = ET.fromstring(buffer.getvalue())

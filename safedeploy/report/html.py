@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from safedeploy.report import figures, words
-from safedeploy.report.contents import Contents, strongest, strongest_of
+from safedeploy.report.contents import Contents, strongest
 from safedeploy.report.controls import explain
 from safedeploy.report.table import Row, bundle_file, glance, missing
 from safedeploy.results import Access, DenseControl, Evidence
@@ -43,7 +43,7 @@ def render_html(contents: Contents) -> str:
             file=file,
             evidence=evidence,
             dense=dense,
-            worst=strongest(evidence) if evidence else None,
+            worst=strongest(evidence.attacks) if evidence else None,
             headline=words.headline(contents),
             groups=[list(group) for _, group in groupby(rows, key=lambda row: row.group)],
             device=_this_machine(contents),
@@ -92,7 +92,7 @@ def _roc_lines(evidence: Evidence | None, dense: Evidence | DenseControl | None)
     lines = []
     for model, audit in models:
         for access in ACCESSES:
-            attack = strongest_of([attack for attack in audit.attacks if attack.access == access]) if audit else None
+            attack = strongest([attack for attack in audit.attacks if attack.access == access]) if audit else None
             if attack is not None:
                 lines.append(figures.Line(model, attack))
     return lines
@@ -102,14 +102,14 @@ def _histograms(evidence: Evidence | None, dense: Evidence | DenseControl | None
     """(whose model, attack, figure) of the strongest attack on each model."""
     found = []
     for name, model, audit in (("scores", "compressed model", evidence), ("dense-scores", "dense control", dense)):
-        worst = strongest(audit) if audit else None
+        worst = strongest(audit.attacks) if audit else None
         if worst is not None:
             found.append((model, worst.name, Markup(figures.histogram_figure(worst, name, model))))
     return found
 
 
 def _classes(evidence: Evidence | None) -> Markup | None:
-    worst = strongest(evidence) if evidence else None
+    worst = strongest(evidence.attacks) if evidence else None
     return Markup(figures.class_figure(worst.per_class)) if worst and worst.per_class else None
 
 

@@ -13,7 +13,7 @@ def evidence_markdown(evidence: Evidence) -> str:
     info = evidence.artifact
     file = info.path.rsplit("/", 1)[-1]
     members, nonmembers = evidence.samples.members, evidence.samples.nonmembers
-    worst = strongest(evidence)
+    worst = strongest(evidence.attacks)
     rates = [f"TPR at {words.rate(point.fpr)} FPR" for point in worst.tpr] if worst else []
     parts = [
         f"# Audit of {_text(file)}",

@@ -119,7 +119,7 @@ def _accuracy(model: ModelResults, audit: Evidence | DenseControl | None, file: 
 def _auc(model: ModelResults, audit: Evidence | DenseControl | None, file: str) -> Cell:
     if audit is None:
         return _missing("not audited", model.command("audit", file))
-    worst = strongest(audit)
+    worst = strongest(audit.attacks)
     if worst is None:
         return Cell("no attack ran", note="see the attacks not run", known=False)
     return Cell(

@@ -1,6 +1,8 @@
 """How a report writes numbers, devices and verdicts: the same words in HTML, Markdown and the terminal."""
 
-from safedeploy.report.contents import Contents, strongest
+from decimal import Decimal
+
+from safedeploy.report.contents import Contents, decisive
 from safedeploy.results import AttackEvidence, Check, Evidence, Timing, TprAtFpr, Verdict
 
 NBSP = "\u00a0"
@@ -19,8 +21,7 @@ def three(value: float) -> str:
         return "0"
     if abs(value) >= 100:
         return f"{value:,.0f}"
-    text = f"{value:.3g}"
-    return f"{value:.6f}".rstrip("0") if "e" in text else text
+    return f"{Decimal(f'{value:.3g}'):f}"
 
 
 def percent(share: float, digits: int = 1) -> str:
@@ -56,7 +57,7 @@ def milliseconds(value: float) -> str:
 
 def seconds(value: float) -> str:
     minutes, rest = divmod(round(value), 60)
-    return f"{minutes}{NBSP}min {rest}{NBSP}s" if minutes else f"{three(value)}{NBSP}s"
+    return f"{minutes}{NBSP}min{NBSP}{rest}{NBSP}s" if minutes else f"{three(value)}{NBSP}s"
 
 
 def plural(count: int, noun: str) -> str:
@@ -114,19 +115,20 @@ def outcome(verdict: Verdict) -> str:
 
 def verdict_sentence(evidence: Evidence, file: str) -> str:
     """The audit of `file` in one sentence."""
-    worst = strongest(evidence)
+    worst = decisive(evidence)
     if worst is None:
         return f"No attack could be run on {file}, so nothing is known about what it gives away."
-    reach = f"the strongest attack tried, {worst.name} ({access(worst)}), reaches {_reached(worst, evidence.verdict)}"
+    reach = f"{worst.name} ({access(worst)}), reaches {_reached(worst, evidence.verdict)}"
     match evidence.verdict.outcome:
         case "pass":
-            return f"{file} stays within its privacy budget: {reach}."
+            return f"{file} stays within its privacy budget: the attack that comes closest, {reach}."
         case "fail":
-            return f"{file} exceeds its privacy budget: {reach}."
+            return f"{file} exceeds its privacy budget: the worst attack, {reach}."
         case "inconclusive":
-            return f"This audit cannot decide whether {file} is within its privacy budget: {reach}."
+            undecided = f"This audit cannot decide whether {file} is within its privacy budget"
+            return f"{undecided}: the attack in question, {reach}."
         case _:
-            return f"No privacy budget was given for {file}; {reach}."
+            return f"No privacy budget was given for {file}; the strongest attack tried, {reach}."
 
 
 def _reached(attack: AttackEvidence, verdict: Verdict) -> str:
@@ -137,13 +139,10 @@ def _reached(attack: AttackEvidence, verdict: Verdict) -> str:
 
 
 def headline(contents: Contents) -> str:
-    """The report's verdict in one sentence, or what to run to get one."""
+    """The report's verdict in one sentence."""
     file = contents.headline
     if file is None:
-        first = contents.files[0] if contents.files else "model.onnx"
-        step = "audit" if contents.shipped.manifest else "export"
-        command = contents.shipped.command(step, first)
-        return f"There is no verdict yet, because no file has been audited; run: {command}"
+        return "There is no verdict yet, because no file has been audited."
     return verdict_sentence(contents.shipped.evidence[file], file)
 
 

@@ -7,7 +7,6 @@ import pytest
 from numpy.typing import NDArray
 
 from safedeploy import roc
-from safedeploy.recipe import Recipe
 from safedeploy.report.contents import Contents, ModelResults
 from safedeploy.results import (
     Access,
@@ -332,8 +331,3 @@ def make_evidence() -> Callable[..., Evidence]:
 @pytest.fixture(scope="session")
 def make_timing() -> Callable[..., Timing]:
     return timing
-
-
-@pytest.fixture(scope="session")
-def recipe() -> Recipe:
-    return Recipe(name="fashion")
