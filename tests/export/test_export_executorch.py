@@ -14,7 +14,7 @@ from safedeploy.errors import UserError
 from safedeploy.export.executorch import export_int8_pte, export_pte, require_executorch
 from safedeploy.export.targets import Quantisation
 
-PLACES = re.compile(rb'\.py\b|site-packages|File "|/home/|/tmp/|/usr/|/work/|stack_trace|__main__')
+PLACES = re.compile(rb'\.py\b|site-packages|File "|/home/|/tmp/|/usr/|stack_trace|__main__')
 
 
 def test_the_program_answers_as_the_model_does(exported, trained) -> None:

@@ -16,7 +16,7 @@ from safedeploy.export.onnx import anonymous, export_onnx
 from safedeploy.export.onnx_int8 import quantise_onnx
 from safedeploy.export.targets import Quantisation
 
-PLACES = re.compile(rb'\.py\b|site-packages|File "|/home/|/tmp/|/usr/|/work/|stack_trace|__main__')
+PLACES = re.compile(rb'\.py\b|site-packages|File "|/home/|/tmp/|/usr/|stack_trace|__main__')
 
 
 def answers(path: Path, x: np.ndarray) -> np.ndarray:
