@@ -31,10 +31,9 @@ def _correctness(evidence: Evidence, worst: AttackEvidence | None) -> Explained:
     control, task = evidence.controls.correctness, evidence.task
     text = (
         "Someone who calls an example a member whenever the model answers it correctly is right this often; a coin "
-        f"toss is right {words.percent(0.5, 0)} of the time. It follows from the model being better at the examples it "
-        "was trained on "
-        f"({words.percent(task.member_accuracy)} of {evidence.samples.members:,}) than at others "
-        f"({words.percent(task.nonmember_accuracy)} of {evidence.samples.nonmembers:,})."
+        f"toss is right {words.percent(0.5, 0)} of the time. It follows from the model answering "
+        f"{words.percent(task.member_accuracy)} of {words.plural(evidence.samples.members, 'example')} it was trained "
+        f"on correctly, and {words.percent(task.nonmember_accuracy)} of {evidence.samples.nonmembers:,} others."
     )
     if worst is not None:
         beyond = worst.balanced_accuracy_low > control.high

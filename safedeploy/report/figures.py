@@ -145,7 +145,7 @@ def _canvas(height: float) -> tuple[Figure, Axes]:
 
 
 def _short(label: str) -> str:
-    return label if len(label) <= 18 else label[:17] + "…"
+    return label if len(label) <= 18 else f"{label[:8].rstrip()}…{label[-9:].lstrip()}"
 
 
 def _svg(figure: Figure, name: str, title: str, text: str) -> str:

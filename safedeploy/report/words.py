@@ -161,7 +161,13 @@ def ratio(timing: Timing) -> str:
     one = timing.ratio
     if one is None:
         return ""
-    return f"{one.median:.2f} [{one.low:.2f}, {one.high:.2f}] of {one.baseline}, {plural(one.blocks, 'block')}"
+    return f"{one.median:.2f} [{one.low:.2f}, {one.high:.2f}] of {_short(one.baseline)}, {plural(one.blocks, 'block')}"
+
+
+def _short(path: str) -> str:
+    """A bundle's file as RUN/FILE, any other by its name."""
+    *folders, name = path.split("/")
+    return f"{folders[-3]}/{name}" if len(folders) > 2 and folders[-2] == "bundle" else name
 
 
 def is_emulated(timing: Timing) -> bool:

@@ -87,3 +87,13 @@ def test_only_the_worst_classes_are_drawn_where_there_are_many() -> None:
 
     assert len(drawn) == figures.MOST_CLASSES
     assert set(drawn) == {f"class {index}" for index in range(100 - figures.MOST_CLASSES, 100)}
+
+
+def test_long_class_names_keep_both_ends() -> None:
+    leak = {"members": 60, "nonmembers": 60, "auc": 0.6, "auc_low": 0.5, "auc_high": 0.7}
+    names = [f"a class with the long name number {index}" for index in range(10, 20)]
+
+    svg = figures.class_figure([ClassLeakage(label=name, **leak) for name in names])
+
+    drawn = [element.text for element in ET.fromstring(svg).iter("text") if "…" in (element.text or "")]
+    assert len(set(drawn)) == len(names)

@@ -61,7 +61,7 @@ def test_timings_are_one_row_each_with_their_device(make_timing: Callable[..., T
     assert len(table) == 2 + len(timings)
     assert len({columns(line) for line in table}) == 1
     assert "this machine (Example CPU at 2.4 GHz)" in table[2]
-    assert "8 blocks" in table[3]
+    assert "of dense/model.onnx, 8 blocks" in table[3]
     assert "not a speed: emulated" in table[4]
     assert "0.212" not in table[4]
 
