@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -109,9 +110,9 @@ def _quietly(call: Callable[[], Any]) -> tuple[Any, str]:
             return call(), ""
         except RuntimeError as error:
             log.seek(0)
-            lines = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
+            words = re.findall(r"\[\w+\.cpp:\d+\] (.+)", log.read().decode(errors="replace"))
             said = " ".join(str(error).split())
-            return None, f"{said} {lines[-1].strip()}" if lines else said
+            return None, f"{said} ({words[-1].strip()})" if words else said
 
 
 @contextlib.contextmanager

@@ -100,7 +100,7 @@ class OnnxArtifact:
         first = self._classifier(self._run(np.resize(x, (size, *self.input_shape)))[0])
         if len(first) != size:
             raise UserError(f"{self.path}: {size} inputs give {len(first)} answers; export it with the batch first")
-        return size, in_batches(x, size, self._run, pad=True)[0]
+        return size, first if size >= PROBES else in_batches(x, size, self._run, pad=True)[0]
 
     def _classifier(self, answers: Array) -> Array:
         if answers.ndim != 2:
@@ -120,7 +120,12 @@ def open_session(model: str | bytes, path: Path, threads: int | None) -> Any:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
     try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            model,
+            options,
+            providers=["CPUExecutionProvider"],
+            enable_fallback=0,  # a second attempt that prints
+        )
     except Exception as error:  # the runtime's exceptions have no common base of their own
         reason = one_line(error)
         advice = "export it with opset 20" if "opset" in reason.lower() else "export it again or update onnxruntime"

@@ -15,7 +15,7 @@ from safedeploy.errors import UserError
 AFTER_LOGITS = VALUE_KEEPERS | {"Softmax", "LogSoftmax"}
 SHOWN = ("safedeploy_penultimate", "safedeploy_weight", "safedeploy_bias")
 TOLERANCE = 1e-4  # of the largest logit
-QUANTISED_TOLERANCE = 0.05  # of the largest logit, for the median: a rounded output also saturates
+ROUNDED_TOLERANCE = 0.05  # of the largest logit, for the median: int8 and float16 round, and int8 saturates
 PROBES = 8
 
 
@@ -73,6 +73,7 @@ class OnnxWhiteBox:
         rows = self._artifact.batch if self._artifact.fixed_batch else 1
         zeros = np.zeros((rows, *self._artifact.input_shape), dtype=np.float32)
         values = dict(zip(self._shown[1:], self._outputs(zeros, self._shown[1:]), strict=True))
+        self._rounded = self._artifact.quantised or values[SHOWN[1]].dtype == np.float16
         weight = values[SHOWN[1]].astype(np.float32) * np.float32(last.alpha)
         weight = weight.T if last.transposed else weight
         if weight.ndim != 2 or weight.shape[1] != self._artifact.classes:
@@ -88,18 +89,17 @@ class OnnxWhiteBox:
         copied = self._artifact.to_logits(answers)
         scale = max(float(np.abs(original).max()), 1e-6)
         same_top1 = np.array_equal(copied.argmax(1), original.argmax(1))
-        if np.abs(copied - original).max() > TOLERANCE * scale and not (self._artifact.quantised and same_top1):
+        if np.abs(copied - original).max() > TOLERANCE * scale and not (self._rounded and same_top1):
             raise Unopenable("the graph answers differently when its inner values are shown")
         if penultimate.shape[1] != len(self.weight):
             sizes = f"{len(self.weight)} inputs, but a sample shows {penultimate.shape[1]}"
             raise Unopenable(f"the last layer has {sizes}: it is applied more than once")
         product = penultimate.astype(np.float64) @ self.weight + self.bias
-        normalised = np.allclose(np.exp(original.astype(np.float64)).sum(axis=1), 1, atol=1e-3)
         wanted = original.astype(np.float64)
-        if self._artifact.probabilities or normalised:
+        if self._artifact.probabilities or np.abs(np.logaddexp.reduce(wanted, axis=1)).max() < 1e-3:
             product, wanted = _log_softmax(product), _log_softmax(wanted)
         wrong = np.abs(product - wanted) / scale
-        if np.median(wrong) > QUANTISED_TOLERANCE or (wrong.max() > TOLERANCE and not self._artifact.quantised):
+        if np.median(wrong) > ROUNDED_TOLERANCE or (wrong.max() > TOLERANCE and not self._rounded):
             raise Unopenable("the last linear layer found does not give the logits: something not linear follows it")
 
 
@@ -169,5 +169,4 @@ def _depends_on(graph: onnx.GraphProto, input_name: str) -> set[str]:
 
 
 def _log_softmax(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    shifted = values - values.max(axis=1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
+    return np.asarray(values - np.logaddexp.reduce(values, axis=1, keepdims=True))

@@ -51,7 +51,9 @@ def recognise(path: Path) -> Format:
             raise UserError(f"{path} is not a model file but {what}; give an .onnx or .pte file")
     if _is_safetensors(head, size):
         return "torch"
-    if _is_onnx(path, size):
+    if size > LARGEST_ONNX:
+        raise UserError(f"{path} is over 2 GiB, more than an ONNX file can be; export its weights to a side file")
+    if _is_onnx(path):
         return "onnx"
     if _begins_like_onnx(head):
         raise UserError(f"{path} begins like an ONNX file but is cut short or damaged; export or copy it again")
@@ -79,7 +81,7 @@ def open_artifact(path: Path, *, threads: int | None = None) -> Artifact:
 
 
 def _program_bytes(head: bytes) -> int:
-    """The length an ExecuTorch program's extended header tells (exir/_serialize/_program.py, 'eh00'); 40 without one."""
+    """The length an ExecuTorch program's extended header tells (exir/_serialize/_program.py); 40 without one."""
     if head[8:12] != b"eh00":
         return 40
     program, base, segments = (int.from_bytes(head[start : start + 8], "little") for start in (16, 24, 32))
@@ -93,12 +95,10 @@ def _is_safetensors(head: bytes, size: int) -> bool:
     return len(head) > 8 and head[8:9] == b"{" and 2 <= length <= size - 8
 
 
-def _is_onnx(path: Path, size: int) -> bool:
+def _is_onnx(path: Path) -> bool:
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-    if size > LARGEST_ONNX:
-        return False
     model = onnx.ModelProto()
     try:
         model.ParseFromString(path.read_bytes())

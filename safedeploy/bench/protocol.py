@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from safedeploy.artifacts.info import artifact_info
 from safedeploy.bench.devices.base import Device
 from safedeploy.bench.devices.local import Local
 from safedeploy.bench.session import Session, opened
-from safedeploy.errors import UserError
+from safedeploy.errors import UserError, missing_extra
 from safedeploy.results import Percentiles, Ratio, Timing
 
 Progress = Callable[[float], None]
@@ -69,6 +70,8 @@ def bench(
     for info in infos:
         if info.format == "torch":
             raise UserError(f"{info.path} holds weights alone, which no runtime runs; give the exported .onnx or .pte")
+        if info.format == "executorch" and isinstance(device, Local) and find_spec("executorch") is None:
+            raise missing_extra("timing a .pte file", "executorch")
     measured = measure(paths, PROTOCOLS[protocol], threads=threads, device=device, progress=progress)
     return [
         Timing(

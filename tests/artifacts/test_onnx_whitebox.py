@@ -55,6 +55,15 @@ def test_a_weight_that_the_graph_computes(build: Build, linear: SimpleNamespace)
     assert_opened(build(nodes, {"a": linear.a, "wt": linear.w.T.copy(), "b": linear.b}), linear)
 
 
+def test_half_precision(build: Build, linear: SimpleNamespace) -> None:
+    kind = TensorProto.FLOAT16
+    half = {key: value.astype(np.float16) for key, value in linear.weights.items()}
+    path = build(linear.nodes, half, inputs={"x": (kind, ["n", 6])}, outputs={"y": (kind, ["n", 3])})
+    x = rows(20)
+    features = OnnxArtifact(path).unpack().features(x)
+    np.testing.assert_allclose(features.penultimate, np.maximum(x @ linear.a, 0), atol=0.02)
+
+
 def test_a_fixed_batch(build: Build, linear: SimpleNamespace) -> None:
     shapes = {"inputs": {"x": (TensorProto.FLOAT, [7, 6])}, "outputs": {"y": (TensorProto.FLOAT, [7, 3])}}
     assert_opened(build(linear.nodes, linear.weights, **shapes), linear)
