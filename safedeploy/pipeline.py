@@ -231,7 +231,7 @@ def _train(run: RunDir, recipe: Recipe, progress: Progress) -> RunDir:
         examples = load_examples(run)
     else:
         dataset = load_dataset(recipe.data)
-        split = draw_split(dataset.y, dataset.official_test, recipe.split, recipe.seed, dataset.fingerprint)
+        split = draw_split(dataset.y, dataset.official_test, recipe.split, recipe.seed, dataset.fingerprint, dataset.class_names)
         examples = Examples(dataset, split)
     dataset = examples.dataset
     module = build_model(recipe.model.name, dataset.input_shape, len(dataset.class_names), recipe.seed)

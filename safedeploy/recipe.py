@@ -30,7 +30,7 @@ class SplitRecipe(Section):
 
     known: Fraction = 0.2
     evaluation: Fraction = 0.2
-    validation: Fraction = 0.06
+    validation: Fraction = 0.1
     test: Fraction = 0.1
 
     @model_validator(mode="after")

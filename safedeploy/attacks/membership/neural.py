@@ -18,7 +18,8 @@ Inputs = tuple[Tensor, ...]  # each (n, …): what a network's forward takes
 
 @dataclass(frozen=True)
 class Fitting:
-    """Adam at 1e-3 on balanced batches as in SafeCompress; `max_steps` bounds the cost on large knowledge."""
+    """Adam at 1e-3 on balanced batches as in SafeCompress; `max_steps` bounds the cost on large knowledge, and fitting stops
+    when `patience` of its `checks` on the held-out share brought nothing."""
 
     epochs: int = 100
     max_steps: int = 1200
@@ -26,6 +27,7 @@ class Fitting:
     learning_rate: float = 1e-3
     holdout: float = 0.2
     checks: int = 20
+    patience: int = 6
 
 
 class Standardise(nn.Module):
@@ -89,12 +91,14 @@ def fit(network: nn.Module, members: Inputs, nonmembers: Inputs, seed: int, fitt
     per_epoch = max(1, 2 * min(len(train_in[0]), len(train_out[0])) // fitting.batch_size)
     total = min(fitting.epochs * per_epoch, fitting.max_steps)
     block = max(1, total // fitting.checks)
-    best, best_auc = copy.deepcopy(network.state_dict()), -1.0
+    best, best_auc, best_check = copy.deepcopy(network.state_dict()), -1.0, 0
     for number in range(max(1, total // block)):
         train_steps(network, train_in, train_out, block, fitting, derive(seed, number))
         value = auc(score(network, held_in), score(network, held_out))
         if value > best_auc:
-            best, best_auc = copy.deepcopy(network.state_dict()), value
+            best, best_auc, best_check = copy.deepcopy(network.state_dict()), value, number
+        if number - best_check >= fitting.patience:
+            break
     network.load_state_dict(best)
     return best_threshold(score(network, held_in), score(network, held_out))
 
