@@ -13,7 +13,7 @@ EXPECTED_FALSE_POSITIVES = 5  # below this, the rate at a false-positive rate re
 
 
 def roc_curve(members: ArrayLike, nonmembers: ArrayLike) -> tuple[Floats, Floats, Floats]:
-    """False- and true-positive rate at every distinct threshold, ties together: (fpr, tpr, thresholds), from (0, 0) to (1, 1)."""
+    """Rates at every distinct threshold, ties together: (fpr, tpr, thresholds), from (0, 0) to (1, 1)."""
     m, n = _scores(members), _scores(nonmembers)
     thresholds = np.unique(np.concatenate([m, n]))[::-1]
     tpr = 1 - np.searchsorted(np.sort(m), thresholds, side="left") / m.size
@@ -28,17 +28,20 @@ def auc(members: ArrayLike, nonmembers: ArrayLike) -> float:
     return float((ranks[: m.size].sum() - m.size * (m.size + 1) / 2) / (m.size * n.size))
 
 
-def auc_interval(members: ArrayLike, nonmembers: ArrayLike, confidence: float = CONFIDENCE) -> tuple[float, float, float]:
-    """AUC with DeLong's interval (DeLong et al. 1988; midranks of Sun & Xu 2014) on the logit scale, so it stays inside [0, 1]."""
+def auc_interval(
+    members: ArrayLike, nonmembers: ArrayLike, confidence: float = CONFIDENCE
+) -> tuple[float, float, float]:
+    """AUC with DeLong's interval (DeLong et al. 1988; midranks of Sun & Xu 2014), on the logit scale: inside [0, 1]."""
     m, n = _scores(members), _scores(nonmembers)
     value = auc(m, n)
     together = stats.rankdata(np.concatenate([m, n]))
     over_members = (together[: m.size] - stats.rankdata(m)) / n.size
     over_nonmembers = 1 - (together[m.size :] - stats.rankdata(n)) / m.size
-    variance = sum(part.var(ddof=1) / part.size for part in (over_members, over_nonmembers) if part.size > 1)
+    fewest = min(m.size, n.size)
+    variance = sum(part.var(ddof=1) / part.size for part in (over_members, over_nonmembers)) if fewest > 1 else 0.0
     if variance == 0 or value in (0.0, 1.0):
-        # no spread left to estimate from: bound by the smaller set's rule-of-three style exact interval
-        low, high = proportion_interval(round(value * min(m.size, n.size)), min(m.size, n.size), confidence)
+        # no spread to estimate from: bound by the smaller set's rule-of-three style exact interval
+        low, high = proportion_interval(round(value * fewest), fewest, confidence)
         return value, min(low, value), max(high, value)
     z = stats.norm.ppf(0.5 + confidence / 2)
     half = z * np.sqrt(variance) / (value * (1 - value))
@@ -55,7 +58,10 @@ def proportion_interval(successes: int, trials: int, confidence: float = CONFIDE
 def mean_of_proportions_interval(
     first: tuple[int, int], second: tuple[int, int], confidence: float = CONFIDENCE
 ) -> tuple[float, float, float]:
-    """½ (p₁ + p₂) from two (successes, trials), with Agresti & Caffo's adjusted interval (2000): balanced accuracy is such a mean."""
+    """½ (p₁ + p₂) from two (successes, trials), with Agresti & Caffo's adjusted interval (2000).
+
+    Balanced accuracy is such a mean.
+    """
     estimate = 0.5 * (first[0] / first[1] + second[0] / second[1])
     adjusted = [(successes + 1) / (trials + 2) for successes, trials in (first, second)]
     variance = sum(p * (1 - p) / (trials + 2) for p, (_, trials) in zip(adjusted, (first, second), strict=True))
@@ -65,10 +71,10 @@ def mean_of_proportions_interval(
 
 
 def tpr_at_fpr(members: ArrayLike, nonmembers: ArrayLike, fpr: float, confidence: float = CONFIDENCE) -> TprAtFpr:
-    """The best true-positive rate whose realised false-positive rate is not above `fpr`, with what is needed to believe it.
+    """The best true-positive rate whose realised false-positive rate is not above `fpr`, and what to believe of it.
 
-    Under the null, with k = ⌊fpr · n⌋ false positives allowed, the share of members above the (k+1)-th highest non-member is
-    Beta(k+1, n−k) distributed, so their number is beta-binomial: `null_high` is its 95th percentile.
+    Under the null, with k = ⌊fpr · n⌋ false positives allowed, the share of members above the (k+1)-th highest
+    non-member is Beta(k+1, n−k) distributed, so their number is beta-binomial: `null_high` is its 95th percentile.
     """
     m, n = np.sort(_scores(members)), np.sort(_scores(nonmembers))
     allowed = int(np.floor(fpr * n.size + 1e-9))
@@ -96,9 +102,11 @@ def best_threshold(members: ArrayLike, nonmembers: ArrayLike) -> float:
     best = int(np.argmax(tpr - fpr))
     if best == 0:
         return float(np.nextafter(thresholds[1], np.inf))
-    # halfway to the next lower score, so that the cut is not tied to one sample
-    below = thresholds[best + 1] if best + 1 < thresholds.size else thresholds[best]
-    return float(0.5 * (thresholds[best] + below))
+    lowest = thresholds[best]
+    below = thresholds[best + 1] if best + 1 < thresholds.size else lowest
+    # halfway to the next lower score, so that the cut is not tied to one sample, where a float lies between them
+    middle = 0.5 * lowest + 0.5 * below
+    return float(middle if below < middle < lowest else lowest)
 
 
 def thin_curve(members: ArrayLike, nonmembers: ArrayLike, points: int = 200) -> Curve:
