@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from safedeploy.artifacts.info import artifact_info
 from safedeploy.artifacts.recognise import open_artifact
@@ -15,13 +15,14 @@ from safedeploy.data.split import MEMBERS, ROLES, Role, Split, draw_split, read_
 from safedeploy.errors import UserError, missing_extra
 from safedeploy.recipe import MethodRecipe, Recipe, read_recipe
 from safedeploy.results import DenseControl, Evidence, Manifest, Summary, Timing
-from safedeploy.rundir import RunDir, open_run, run_of_artifact, write_text
+from safedeploy.rundir import RunDir, open_run, require_writable, run_of_artifact, write_text
 from safedeploy.versions import versions
 
 if TYPE_CHECKING:
     from torch import nn
 
     from safedeploy.audit.exam import Exam
+    from safedeploy.training.hooks import Hooks
 
 Progress = Callable[[str], Callable[[float], None]]  # a stage's name -> where to tell how far it is, 0 to 1
 
@@ -45,6 +46,7 @@ class Examples:
 
 def compress(recipe: Recipe, runs: Path = Path("runs"), *, resume: bool = False, progress: Progress = silent) -> RunDir:
     """Train as the recipe says; leaves model.safetensors and summary.json in runs/NAME. `resume` continues a run that was cut off."""
+    _target_name(recipe.target)
     run = RunDir(runs / recipe.name)
     if run.recipe.exists() and not resume:
         raise UserError(f"{run.root} exists: continue it with --resume {run.root}, or choose another --name")
@@ -127,25 +129,31 @@ def audit(
     if (members is None) != (nonmembers is None):
         raise UserError("--members and --nonmembers go together")
     if members is not None and nonmembers is not None:
-        sides = [read_samples(side, input_shape=artifact.input_shape, classes=artifact.classes) for side in (members, nonmembers)]
-        check_disjoint(*sides)
-        exam = halved(*sides, tuple(str(label) for label in range(artifact.classes)), seed)
+        takes: dict[str, Any] = {"input_shape": artifact.input_shape, "classes": artifact.classes}
+        inside, outside = read_samples(members, **takes), read_samples(nonmembers, **takes)
+        check_disjoint(inside, outside)
+        exam = halved(inside, outside, tuple(str(label) for label in range(artifact.classes)), seed)
         return _audit(path, exam, budget or {}, dense or "no dense control was given: --dense FILE", progress)
     if run is None:
         raise UserError(f"{path} is not in a run's bundle: give --members and --nonmembers (.npz with x and y)")
     exam = exam_of_run(run, data_root)
+    place = run.audits / f"{path.name}.json"
+    require_writable(place)
     evidence = _audit(path, exam, _budget(run, budget), dense or _control_file(run, path), progress)
-    evidence.write(run.audits / f"{path.name}.json")
+    evidence.write(place)
     return evidence
 
 
 def exam_of_run(run: RunDir, data_root: str | None = None) -> "Exam":
     """The audit's questions for every file of a run: its evaluation roles, and the known roles as the attacker's knowledge."""
+    return _exam(load_examples(run, data_root), read_recipe(run.recipe).seed)
+
+
+def _exam(examples: Examples, seed: int) -> "Exam":
     from safedeploy.attacks.base import Knowledge
     from safedeploy.audit.exam import Exam
 
-    examples = load_examples(run, data_root)
-    knowledge = Knowledge(examples.samples("member_known"), examples.samples("nonmember_known"), read_recipe(run.recipe).seed)
+    knowledge = Knowledge(examples.samples("member_known"), examples.samples("nonmember_known"), seed)
     return Exam(
         knowledge,
         examples.samples("member_eval"),
@@ -186,10 +194,17 @@ def run(recipe: Recipe, runs: Path = Path("runs"), *, fresh: bool = False, progr
     import shutil
 
     made = RunDir(runs / recipe.name)
-    if fresh and made.recipe.exists():
-        shutil.rmtree(made.root)
-    if made.recipe.exists() and read_recipe(made.recipe) != recipe:
+    kept = made.recipe.exists() and not fresh
+    if kept and read_recipe(made.recipe) != recipe:
         raise UserError(f"{made.root} holds a run of another recipe: choose another --name, or --fresh to replace it")
+    target = _target_name(recipe.target)
+    if not kept or not made.summary.exists():  # what would fail after the control's training fails before it
+        examples, _, _ = _prepared(recipe, made if kept else None)
+        _exam(examples, recipe.seed)
+        if fresh and made.recipe.exists():
+            shutil.rmtree(made.root)
+        recipe.write(made.recipe)
+        examples.split.write(made.split)
     dense = recipe.model_copy(update={"name": "dense", "method": MethodRecipe(name="dense", density=1.0)})
     parts = [(made.control, dense), (made, recipe)]
     for part, its_recipe in parts:
@@ -197,7 +212,7 @@ def run(recipe: Recipe, runs: Path = Path("runs"), *, fresh: bool = False, progr
             _train(part, its_recipe, progress)
     files = []
     for part, _ in parts:
-        folder = part.bundle(_target_name(recipe.target))
+        folder = part.bundle(target)
         if not (folder / "manifest.json").exists():
             export(part.root, progress=_titled(progress, part))
         files += [folder / file.name for file in Manifest.read(folder / "manifest.json").files]
@@ -214,20 +229,17 @@ def run(recipe: Recipe, runs: Path = Path("runs"), *, fresh: bool = False, progr
     return made
 
 
-def _train(run: RunDir, recipe: Recipe, progress: Progress) -> RunDir:
+def _prepared(recipe: Recipe, run: RunDir | None) -> tuple[Examples, "nn.Module", "Hooks"]:
+    """What a training begins with; `run` is where its split may be. Raises UserError for bad input and writes nothing."""
     _need_torch("training")
-    import torch
-    from safetensors.torch import save
-
     from safedeploy.methods.base import Context
     from safedeploy.methods.registry import make_method
     from safedeploy.models.zoo import build_model
-    from safedeploy.rundir import write_bytes
-    from safedeploy.sparsity.masks import layer_densities, total_density
-    from safedeploy.training.evaluate import accuracy
-    from safedeploy.training.run import run_training
+    from safedeploy.sparsity.budget import erk
+    from safedeploy.sparsity.masks import shapes
+    from safedeploy.training.device import make_accelerator
 
-    if run.split.exists():
+    if run is not None and run.split.exists():
         examples = load_examples(run)
     else:
         dataset = load_dataset(recipe.data)
@@ -238,6 +250,22 @@ def _train(run: RunDir, recipe: Recipe, progress: Progress) -> RunDir:
     known = [examples.samples(role) for role in ("member_known", "nonmember_known", "validation")]
     context = Context(recipe.method.density, recipe.seed, len(dataset.class_names), dataset.input_shape, *known)
     hooks = make_method(recipe.method, context)
+    if recipe.method.density < 1:
+        erk(shapes(module), recipe.method.density)
+    make_accelerator(recipe.training.device, recipe.training.precision)
+    return examples, module, hooks
+
+
+def _train(run: RunDir, recipe: Recipe, progress: Progress) -> RunDir:
+    examples, module, hooks = _prepared(recipe, run)
+    import torch
+    from safetensors.torch import save
+
+    from safedeploy.rundir import write_bytes
+    from safedeploy.sparsity.masks import layer_densities, total_density
+    from safedeploy.training.evaluate import accuracy
+    from safedeploy.training.run import run_training
+
     recipe.write(run.recipe)
     examples.split.write(run.split)
 
@@ -264,7 +292,7 @@ def _train(run: RunDir, recipe: Recipe, progress: Progress) -> RunDir:
     write_bytes(run.weights, save({**weights, **masks}))
     layers = layer_densities(module)
     Summary(
-        data=dataset.name,
+        data=examples.dataset.name,
         fingerprint=examples.split.fingerprint,
         model=recipe.model.name,
         method=recipe.method.name,

@@ -1,6 +1,7 @@
 """The files of one run, written so that a reader or a resumed run only ever sees whole ones."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -54,6 +55,16 @@ def make_folder(path: Path) -> Path:
     except OSError as error:
         raise _unwritable(path, error) from None
     return path
+
+
+def require_writable(path: Path) -> None:
+    """Raises UserError where the file `path` could not be written, before the long work it is for; makes nothing."""
+    if path.is_dir():
+        raise UserError(f"cannot write {path}: it is a folder; give a file")
+    there = next(place for place in path.absolute().parents if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        why = os.strerror(errno.EACCES if there.is_dir() else errno.ENOTDIR)
+        raise UserError(f"cannot write {path}: {why}; choose a writable folder")
 
 
 def sha256(path: Path) -> str:

@@ -16,8 +16,12 @@ class Format(StrEnum):
 
 def audit(
     file: Annotated[Path, typer.Argument(help="The file that ships: .onnx or .pte, recognised by content.")],
-    members: Annotated[Path | None, typer.Option("--members", help=".npz with x, y: samples it was trained on.")] = None,
-    nonmembers: Annotated[Path | None, typer.Option("--nonmembers", help=".npz with x, y: samples it never saw.")] = None,
+    members: Annotated[
+        Path | None, typer.Option("--members", help=".npz with x, y: samples it was trained on.")
+    ] = None,
+    nonmembers: Annotated[
+        Path | None, typer.Option("--nonmembers", help=".npz with x, y: samples it never saw.")
+    ] = None,
     dense: Annotated[Path | None, typer.Option("--dense", help="The dense control's file of the same kind.")] = None,
     budget: o.BudgetOption = None,
     strict: Annotated[bool, typer.Option("--strict", help="An inconclusive verdict exits 3 too.")] = False,
@@ -33,7 +37,10 @@ def audit(
     from safedeploy.cli.outcome import finish
     from safedeploy.cli.progress import shown
     from safedeploy.cli.show import show_evidence
+    from safedeploy.rundir import require_writable
 
+    if out is not None:
+        require_writable(out)
     with shown() as progress:
         evidence = pipeline.audit(
             file,

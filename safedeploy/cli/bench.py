@@ -9,8 +9,12 @@ from safedeploy.cli import options as o
 
 
 def bench(
-    files: Annotated[list[Path], typer.Argument(help="Files to time; several are alternated, ratios against the first.")],
-    full: Annotated[bool, typer.Option("--full", help="1,024 queries and 60 s a file instead of 128 and 10 s.")] = False,
+    files: Annotated[
+        list[Path], typer.Argument(help="Files to time; several are alternated, ratios against the first.")
+    ],
+    full: Annotated[
+        bool, typer.Option("--full", help="1,024 queries and 60 s a file instead of 128 and 10 s.")
+    ] = False,
     threads: Annotated[int, typer.Option("--threads", min=1)] = 1,
     json: o.JsonOption = False,
 ) -> None:

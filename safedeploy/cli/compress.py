@@ -1,7 +1,7 @@
 """`safedeploy compress`: train one model, sparse and safety-tested, or a baseline."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,31 +31,44 @@ def compress(
 ) -> None:
     """Train a model; leaves weights, split, metrics and summary in runs/NAME."""
     from safedeploy import pipeline
+    from safedeploy.cli.interrupted import continued_by
     from safedeploy.cli.progress import shown
     from safedeploy.cli.recipe import build_recipe
     from safedeploy.cli.show import show_summary
+    from safedeploy.errors import UserError
 
-    with shown() as progress:
-        if resume is not None:
+    typed: dict[str, Any] = {
+        "data": data,
+        "data_root": data_root,
+        "label": label,
+        "model": model,
+        "method": method,
+        "density": density,
+        "attacker": attacker,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "device": device,
+        "seed": seed,
+        "name": name,
+        "target": target,
+        "options": option,
+    }
+    if resume is not None:
+        if recipe or any(value is not None for value in typed.values()):
+            raise UserError(f"--resume {resume} takes the recipe in that run: leave out the other recipe and options")
+        with continued_by(lambda: _advice(resume)), shown() as progress:
             made = pipeline.resume(resume, progress=progress)
-        else:
-            resolved = build_recipe(
-                recipe,
-                data=data,
-                data_root=data_root,
-                label=label,
-                model=model,
-                method=method,
-                density=density,
-                attacker=attacker,
-                epochs=epochs,
-                batch_size=batch_size,
-                learning_rate=learning_rate,
-                device=device,
-                seed=seed,
-                name=name,
-                target=target,
-                options=option,
-            )
+    else:
+        resolved = build_recipe(recipe, **typed)
+        with continued_by(lambda: _advice(runs / resolved.name)), shown() as progress:
             made = pipeline.compress(resolved, runs, progress=progress)
     show_summary(made, json=json)
+
+
+def _advice(run: Path) -> str:
+    from safedeploy.rundir import RunDir
+
+    if RunDir(run).recipe.exists():
+        return f"continue with: safedeploy compress --resume {run}"
+    return "nothing was written; type the same command to start again"

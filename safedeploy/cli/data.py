@@ -9,5 +9,7 @@ def data(data_root: o.DataRootOption = None) -> None:
     from safedeploy.data.load import list_datasets
     from safedeploy.data.root import data_root as root_of
 
-    rows = [[listed.name, "yes" if listed.found else "no", listed.where] for listed in list_datasets(root_of(data_root))]
+    rows = [
+        [listed.name, "yes" if listed.found else "no", listed.where] for listed in list_datasets(root_of(data_root))
+    ]
     table("Data sets", ["name", "found", "where"], rows)

@@ -1,21 +1,43 @@
-"""The command line: one file a command, errors in one line, exit codes 0 done, 1 failed, 2 bad input, 3 budget exceeded."""
+"""The command line: one file a command; a line an error; exit codes 0 done, 1 failed, 2 bad input, 3 over a budget."""
 
 import sys
+from collections.abc import Sequence
 from importlib import import_module
+from typing import Annotated, Any
 
 import typer
 
+from safedeploy.cli.interrupted import INTERRUPTED, Interrupted
 from safedeploy.errors import UserError
 
-INTERRUPTED = 130  # the shell's code for a program ended by Ctrl-C
+BAD_INPUT = 2
+# what every wrong use of the command line is; typer shows this child of its child alone
+UsageFault: Any = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     help=__import__("safedeploy").__doc__,
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from safedeploy.versions import versions
+
+        print(f"safedeploy {versions().get('safedeploy', '(not installed)')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
 
 COMMANDS = ("run", "compress", "export", "audit", "bench", "report", "targets", "data", "doctor")
 for _name in COMMANDS:
@@ -23,12 +45,32 @@ for _name in COMMANDS:
     app.command(_name)(getattr(_module, _name))
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command; always ends in SystemExit with the exit code, except for a fault of safedeploy itself."""
+    typed = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        app()
+        code = app(typed or ["--help"], prog_name="safedeploy", standalone_mode=False)
+        if code == INTERRUPTED:  # typer's own answer to Ctrl-C
+            raise Interrupted("type the same command to start again")
     except UserError as error:
-        print(f"safedeploy: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print("safedeploy: interrupted; what was finished is kept, and the same command continues it", file=sys.stderr)
-        raise SystemExit(INTERRUPTED) from None
+        _say(error)
+        code = BAD_INPUT
+    except Interrupted as stopped:
+        _say(f"interrupted; {stopped}")
+        code = INTERRUPTED
+    except UsageFault as fault:
+        _say(_told(fault))
+        code = BAD_INPUT
+    raise SystemExit(code or 0)
+
+
+def _say(message: object) -> None:
+    """One line on standard error, whatever the message holds."""
+    print(f"safedeploy: {' '.join(str(message).split())}", file=sys.stderr)
+
+
+def _told(fault: Any) -> str:
+    """Typer's message, and where the right usage can be read."""
+    command = fault.ctx.command_path if getattr(fault, "ctx", None) else "safedeploy"
+    message: str = fault.format_message().rstrip(".")
+    return f"{message[:1].lower()}{message[1:]}; see '{command} --help'"

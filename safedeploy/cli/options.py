@@ -5,10 +5,14 @@ from typing import Annotated, Any
 
 import typer
 
-DataOption = Annotated[str | None, typer.Option("--data", help="Built-in data set, image folder, .npz, .csv or .parquet.")]
+DataOption = Annotated[
+    str | None, typer.Option("--data", help="Built-in data set, image folder, .npz, .csv or .parquet.")
+]
 DataRootOption = Annotated[str | None, typer.Option("--data-root", help="Folder with the built-in data sets' files.")]
 LabelOption = Annotated[str | None, typer.Option("--label", help="The label's column, for tables.")]
-ModelOption = Annotated[str | None, typer.Option("--model", help="Zoo name, package.module:factory or file.py:factory.")]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", help="Zoo name, package.module:factory or file.py:factory.")
+]
 MethodOption = Annotated[str | None, typer.Option("--method", help="dense, magnitude, set, rigl or safecompress.")]
 DensityOption = Annotated[float | None, typer.Option("--density", help="Share of weights kept, 0 to 1.")]
 AttackerOption = Annotated[str | None, typer.Option("--attacker", help="safecompress: simulate black, white or both.")]
@@ -21,7 +25,9 @@ NameOption = Annotated[str | None, typer.Option("--name", help="The run's folder
 TargetOption = Annotated[str | None, typer.Option("--target", help="Deployment target: see 'safedeploy targets'.")]
 RunsOption = Annotated[Path, typer.Option("--runs", help="Folder that holds the runs.")]
 BudgetOption = Annotated[list[str] | None, typer.Option("--budget", help="auc=0.60 or tpr@0.001=0.01; repeatable.")]
-MethodOptionsOption = Annotated[list[str] | None, typer.Option("--option", help="The method's own, as updates=20; repeatable.")]
+MethodOptionsOption = Annotated[
+    list[str] | None, typer.Option("--option", help="The method's own, as updates=20; repeatable.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 
 

@@ -12,7 +12,14 @@ from safedeploy.pipeline import Progress
 def shown() -> Iterator[Progress]:
     """A Progress for the pipeline, live until the block ends."""
     from rich.console import Console
-    from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        SpinnerColumn,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
     from rich.progress import Progress as Bars
 
     console = Console(stderr=True)
@@ -38,13 +45,16 @@ def shown() -> Iterator[Progress]:
 
 
 def _lines(name: str) -> Callable[[float], None]:
-    """A line when a stage starts, at each tenth that took a while, and when it is done."""
+    """A line when a stage is under way, every ten seconds, and when it is done; none where bad input ends it."""
     started = told = monotonic()
-    print(f"{name} …", file=sys.stderr, flush=True)
+    announced = False
 
     def tell(fraction: float) -> None:
-        nonlocal told
+        nonlocal told, announced
         now = monotonic()
+        if not announced:
+            announced = True
+            print(f"{name} …", file=sys.stderr, flush=True)
         if fraction >= 1:
             print(f"{name}: done in {now - started:.0f} s", file=sys.stderr, flush=True)
         elif now - told > 10 and fraction > 0:

@@ -49,7 +49,9 @@ def build_recipe(
     put(filled, "method", name=method, density=density, options=_merged(filled, method_options(options, attacker)))
     put(filled, "training", epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, device=device)
     put(filled, "audit", budget=budget or None)
-    filled.update({key: value for key, value in {"seed": seed, "name": name, "target": target}.items() if value is not None})
+    filled.update(
+        {key: value for key, value in {"seed": seed, "name": name, "target": target}.items() if value is not None}
+    )
     filled.setdefault("name", default_name(source, filled["model"]["name"], method))
     return validate(filled, "the options" if file is None else f"{file} with the options")
 

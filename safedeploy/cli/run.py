@@ -33,6 +33,7 @@ def run(
     """Train a dense control and a small private model, export, audit, time and report both."""
     from safedeploy import pipeline
     from safedeploy.audit.budget import parse_budget
+    from safedeploy.cli.interrupted import continued_by
     from safedeploy.cli.outcome import finish
     from safedeploy.cli.progress import shown
     from safedeploy.cli.recipe import build_recipe
@@ -57,6 +58,7 @@ def run(
         options=option,
         budget=parse_budget(budget or []),
     )
-    with shown() as progress:
+    advice = f"what was finished is kept; type the same command{' without --fresh' if fresh else ''} to continue it"
+    with continued_by(lambda: advice), shown() as progress:
         made = pipeline.run(resolved, runs, fresh=fresh, progress=progress)
     finish(show_run(made, json=json))

@@ -12,12 +12,13 @@ from safedeploy.rundir import RunDir, write_text
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    drawn = Table(title=title, title_justify="left")
+    drawn = Table(title=Text(title), title_justify="left")  # Text: brackets in a cell are no markup
     for column in columns:
         drawn.add_column(column, overflow="fold")
     for row in rows:
-        drawn.add_row(*row)
+        drawn.add_row(*(Text(cell) for cell in row))
     console = Console()
     console.print(drawn) if console.is_terminal else Console(width=160).print(drawn)
 
@@ -32,7 +33,10 @@ def show_summary(run: RunDir, *, json: bool) -> None:
         print(summary.model_dump_json(indent=2))
         return
     shares = [f"{name} {value:.1%}" for name, value in summary.accuracy.items()]
-    rows = [[layer.name, "×".join(map(str, layer.shape)), f"{layer.kept:,}", f"{layer.density:.1%}"] for layer in summary.layers]
+    rows = [
+        [layer.name, "×".join(map(str, layer.shape)), f"{layer.kept:,}", f"{layer.density:.1%}"]
+        for layer in summary.layers
+    ]
     rows.append(["all", "", f"{sum(layer.kept for layer in summary.layers):,}", f"{summary.density:.2%}"])
     table(f"{run.root}: {summary.method}, accuracy {', '.join(shares)}", ["layer", "shape", "kept", "density"], rows)
 
@@ -59,8 +63,17 @@ def show_manifest(manifest: Manifest, *, json: bool) -> None:
                 taken,
             ]
         )
-    columns = ["file", "disk bytes", "zip bytes", "max logit difference", "top-1 agreement", "accuracy lost", "operators delegated"]
-    table(f"Bundle for {manifest.target}: each file in its runtime against torch, {check.samples:,} validation inputs", columns, rows)
+    columns = [
+        "file",
+        "disk bytes",
+        "zip bytes",
+        "max logit difference",
+        "top-1 agreement",
+        "accuracy lost",
+        "delegated",
+    ]
+    title = f"Bundle for {manifest.target}: each file in its runtime against torch, {check.samples:,} validation inputs"
+    table(title, columns, rows)
 
 
 def show_evidence(evidence: Evidence, *, json: bool, out: Path | None) -> None:
@@ -99,7 +112,9 @@ def show_run(run: RunDir, *, json: bool) -> list[Verdict]:
                     {
                         "label": model.label,
                         "summary": model.summary and model.summary.model_dump(mode="json"),
-                        "evidence": {name: evidence.model_dump(mode="json") for name, evidence in model.evidence.items()},
+                        "evidence": {
+                            name: evidence.model_dump(mode="json") for name, evidence in model.evidence.items()
+                        },
                         "timing": {name: timing.model_dump(mode="json") for name, timing in model.timing.items()},
                     }
                     for model in contents.models
