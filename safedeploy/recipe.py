@@ -1,16 +1,19 @@
-"""The recipe: everything that decides a run's outcome, typed, in TOML. Rerunning a resolved recipe reproduces the run."""
+"""The recipe: everything that decides a run's outcome, typed, in TOML; rerunning a resolved one reproduces the run."""
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from safedeploy.errors import UserError
 from safedeploy.rundir import write_text
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+TPR_BUDGET = re.compile(r"tpr@(0?\.\d+)")  # the false-positive rate it asks about
 
 
 class Section(BaseModel):
@@ -26,7 +29,10 @@ class DataRecipe(Section):
 
 
 class SplitRecipe(Section):
-    """Shares of the examples outside an official test set; `test` is drawn only where there is none. Members and non-members get equal shares."""
+    """Shares of the examples outside an official test set; `test` is drawn only where there is none.
+
+    Members and non-members get equal shares.
+    """
 
     known: Fraction = 0.2
     evaluation: Fraction = 0.2
@@ -37,7 +43,8 @@ class SplitRecipe(Section):
     def _leaves_nothing_negative(self) -> Self:
         total = 2 * (self.known + self.evaluation) + self.validation + self.test
         if total > 1 + 1e-9:
-            raise ValueError(f"the shares add up to {total:.2f}: 2·(known + evaluation) + validation + test must be at most 1")
+            taken = "2·(known + evaluation) + validation + test"
+            raise ValueError(f"the shares add up to {total:.2f}: {taken} must be at most 1")
         return self
 
 
@@ -56,7 +63,7 @@ class MethodRecipe(Section):
 
 
 class TrainingRecipe(Section):
-    """SGD with momentum; the learning rate falls tenfold at `milestones` (shares of the epochs), as in the SafeCompress README."""
+    """SGD with momentum; the learning rate falls tenfold at `milestones` (shares of the epochs), as in SafeCompress."""
 
     epochs: Annotated[int, Field(ge=1)] = 30
     batch_size: Annotated[int, Field(ge=2)] = 128
@@ -74,6 +81,14 @@ class AuditRecipe(Section):
 
     budget: dict[str, float] = {}
 
+    @field_validator("budget")
+    @classmethod
+    def _can_be_held(cls, budget: dict[str, float]) -> dict[str, float]:
+        for key, limit in budget.items():
+            if fault := budget_fault(key, limit):
+                raise ValueError(fault)
+        return budget
+
 
 class BenchRecipe(Section):
     protocol: Literal["quick", "full"] = "quick"
@@ -81,7 +96,7 @@ class BenchRecipe(Section):
 
 
 class Recipe(Section):
-    name: str = Field(default="digits", pattern=r"^[A-Za-z0-9._-]+$")
+    name: str = Field(default="digits", pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$")
     seed: Annotated[int, Field(ge=0)] = 0
     target: str = "android"
     data: DataRecipe = DataRecipe()
@@ -121,3 +136,14 @@ def explain(error: ValidationError) -> str:
     where = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     return f"{where}: {message}" if where else message
+
+
+def budget_fault(key: str, limit: float) -> str | None:
+    """What is wrong with a privacy budget of at most `limit` on the figure `key`, or None."""
+    if key != "auc" and not TPR_BUDGET.fullmatch(key):
+        return f"'{key}' is no figure to hold: they are auc and tpr@FPR, as in tpr@0.001"
+    if key == "auc" and not 0.5 <= limit <= 1:
+        return f"auc={limit:g}: an AUC budget lies between 0.5 and 1"
+    if not 0 < limit <= 1:
+        return f"{key}={limit:g}: a rate lies between 0 and 1"
+    return None

@@ -36,9 +36,9 @@ class ResultFile(Result):
             raise UserError(f"cannot read {path}: {error.strerror}") from None
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise UserError(f"{path} is not a {cls.__name__} file: {where}: {first['msg']}") from None
-
+            where = "".join(f"{part}." for part in first["loc"])[:-1]
+            fault = f"{where}: {first['msg']}" if where else first["msg"]
+            raise UserError(f"{path} is not a {cls.__name__} file: {fault}; make it again") from None
 
 
 class ArtifactInfo(Result):
@@ -133,7 +133,7 @@ class Task(Result):
 
 
 class CorrectnessControl(Result):
-    """'Member if the prediction is right': what any attacker gets from the accuracy gap alone, 0.5 (1 + train − test)."""
+    """'Member if the prediction is right': what the accuracy gap alone gives an attacker, 0.5 (1 + train − test)."""
 
     attack_accuracy: Probability
     low: Probability
@@ -141,7 +141,10 @@ class CorrectnessControl(Result):
 
 
 class BlindControl(Result):
-    """A classifier that sees the inputs and never the model. `shifted`: it tells the two sets apart, so they differ in distribution."""
+    """A classifier that sees the inputs and never the model.
+
+    `shifted`: it tells the two sets apart, so they differ in distribution.
+    """
 
     auc: Probability
     auc_low: Probability
@@ -167,7 +170,7 @@ class Controls(Result):
 
 
 class Verdict(Result):
-    """`none`: no budget was given. `inconclusive`: the samples cannot carry the question, or the controls forbid an answer."""
+    """`none`: no budget was given. `inconclusive`: the samples are too few, or the controls forbid an answer."""
 
     outcome: Literal["pass", "fail", "inconclusive", "none"]
     budget: dict[str, float]
@@ -205,7 +208,10 @@ class Percentiles(Result):
 
 
 class Ratio(Result):
-    """This file's median latency over the first file's, from alternating blocks; the interval is the 2.5th to 97.5th percentile of block ratios."""
+    """This file's median latency over the first file's, from alternating blocks.
+
+    The interval is the 2.5th to 97.5th percentile of block ratios.
+    """
 
     baseline: str
     median: float
@@ -215,7 +221,10 @@ class Ratio(Result):
 
 
 class Timing(ResultFile):
-    """One file timed on one device (`bench/*.json`). `peak_memory_bytes` is the resident peak of a process that holds this file alone."""
+    """One file timed on one device (`bench/*.json`).
+
+    `peak_memory_bytes` is the resident peak of a process that holds this file alone.
+    """
 
     artifact: ArtifactInfo
     device: str
@@ -298,7 +307,7 @@ class LayerDensity(Result):
 
 
 class Summary(ResultFile):
-    """What training produced (`summary.json`): accuracy on members, validation and test; densities; examples by role; cost."""
+    """What training produced (`summary.json`): accuracy by role, densities, examples by role, cost."""
 
     data: str
     fingerprint: str

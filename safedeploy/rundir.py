@@ -141,5 +141,6 @@ def open_run(root: Path) -> RunDir:
     """An existing run; the error says what is missing."""
     run = RunDir(root)
     if not run.recipe.is_file():
-        raise UserError(f"{root} is not a run: it has no recipe.toml; make one with 'safedeploy compress' or 'safedeploy run'")
+        make = "make one with 'safedeploy compress' or 'safedeploy run'"
+        raise UserError(f"{root} is not a run: it has no recipe.toml; {make}")
     return run

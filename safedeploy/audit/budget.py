@@ -1,11 +1,9 @@
 """Privacy budgets as a person types them: auc=0.60, tpr@0.001=0.01."""
 
-import re
 from collections.abc import Iterable, Mapping
 
 from safedeploy.errors import UserError
-
-_TPR = re.compile(r"^tpr@(0?\.\d+)$")
+from safedeploy.recipe import TPR_BUDGET, budget_fault
 
 
 def parse_budget(items: Iterable[str]) -> dict[str, float]:
@@ -25,12 +23,10 @@ def parse_budget(items: Iterable[str]) -> dict[str, float]:
 
 def check_budget(budget: Mapping[str, float]) -> None:
     for key, limit in budget.items():
-        if key != "auc" and not _TPR.match(key):
-            raise UserError(f"budget '{key}': the figures are auc and tpr@FPR, as in tpr@0.001")
-        if not 0 < limit <= 1 or (key == "auc" and limit < 0.5):
-            raise UserError(f"budget {key}={limit:g}: {'an AUC budget lies between 0.5 and 1' if key == 'auc' else 'a rate lies between 0 and 1'}")
+        if fault := budget_fault(key, limit):
+            raise UserError(f"budget {fault}")
 
 
 def fprs(budget: Mapping[str, float]) -> list[float]:
     """The false-positive rates a budget asks about."""
-    return [float(found.group(1)) for key in budget if (found := _TPR.match(key))]
+    return [float(found.group(1)) for key in budget if (found := TPR_BUDGET.fullmatch(key))]
