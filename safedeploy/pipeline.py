@@ -62,6 +62,7 @@ def resume(root: Path, *, progress: Progress = silent) -> RunDir:
 def load(root: Path) -> "nn.Module":
     """The trained module of a run, on the CPU, in evaluation mode."""
     _need_torch("loading a run's weights")
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     from safedeploy.models.zoo import build_model
@@ -72,7 +73,12 @@ def load(root: Path) -> "nn.Module":
         raise UserError(f"{root} has no weights yet: finish it with 'safedeploy compress --resume {root}'")
     examples = load_examples(run)
     module = build_model(recipe.model.name, examples.dataset.input_shape, len(examples.dataset.class_names), recipe.seed)
-    module.load_state_dict({name: value for name, value in load_file(run.weights).items() if not name.startswith("mask:")})
+    try:
+        stored = load_file(run.weights)
+        module.load_state_dict({name: value for name, value in stored.items() if not name.startswith("mask:")})
+    except (SafetensorError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise UserError(f"{run.weights} is damaged or not of {recipe.model.name} ({reason}); train again") from None
     return module.eval()
 
 

@@ -14,13 +14,15 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(title=Text(title), title_justify="left")  # Text: brackets in a cell are no markup
+    drawn = Table()
     for column in columns:
         drawn.add_column(column, overflow="fold")
     for row in rows:
-        drawn.add_row(*(Text(cell) for cell in row))
+        drawn.add_row(*(Text(cell) for cell in row))  # Text: brackets in a cell are no markup
     console = Console()
-    console.print(drawn) if console.is_terminal else Console(width=160).print(drawn)
+    console = console if console.is_terminal else Console(width=160)
+    console.print(Text(title))
+    console.print(drawn)
 
 
 def print_json(content: Any) -> None:

@@ -33,6 +33,11 @@ class SafeCompressOptions(DynamicOptions):
     attacker_steps: Annotated[int, Field(ge=1)] = 10
     exponent: Annotated[float, Field(ge=0)] = 1.0
 
+    @field_validator("strategies", mode="before")
+    @classmethod
+    def _one(cls, strategies: Any) -> Any:
+        return [strategies] if isinstance(strategies, str) else strategies  # as --option strategies=A/B gives it
+
     @field_validator("strategies")
     @classmethod
     def _known(cls, strategies: list[str]) -> list[str]:

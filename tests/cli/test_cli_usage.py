@@ -1,0 +1,132 @@
+"""How the command line talks: help, version, wrong usage, speed of --help, and JSON that is nothing but JSON."""
+
+import json
+import os
+import subprocess
+import sys
+from time import perf_counter
+
+import pytest
+
+from safedeploy.cli.main import COMMANDS
+from safedeploy.versions import versions
+
+HEAVY = (
+    "torch", "torchvision", "executorch", "accelerate", "onnx", "onnxruntime", "sklearn", "scipy", "numpy",
+    "matplotlib", "pandas", "pyarrow", "transformers", "jinja2",
+)  # fmt: skip
+
+
+def shell(*arguments: str, **options: object) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, "-m", "safedeploy", *arguments], capture_output=True, text=True, **options)
+
+
+def test_help_lists_every_command_and_nothing_on_standard_error():
+    answer = shell("--help")
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert all(f"  {command} " in answer.stdout for command in COMMANDS)
+
+
+def test_no_arguments_is_help(typed):
+    assert typed().out == typed("--help").out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_help_with_every_option_explained_or_named(typed, command):
+    answer = typed(command, "--help")
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.startswith(f"Usage: safedeploy {command}")
+
+
+def test_version(typed):
+    installed = versions().get("safedeploy", "(not installed)")
+    assert typed("--version").out == f"safedeploy {installed}\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["audit", "--help"], ["compress", "--help"]])
+def test_help_is_fast(arguments):
+    """0.2 s on the machine it was written on; the best of five, because a test machine is busy."""
+    best = float("inf")
+    for _ in range(5):
+        start = perf_counter()
+        assert shell(*arguments).returncode == 0
+        best = min(best, perf_counter() - start)
+    assert best < 1.0
+
+
+def test_the_command_line_imports_nothing_heavy():
+    script = "import sys, safedeploy, safedeploy.cli.main; print(' '.join(sys.modules))"
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in answer.stdout.split()}
+    assert loaded.isdisjoint(HEAVY)
+    assert "typer" in loaded
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["compres"], "compress"),
+        (["--verison"], "--version"),
+        (["compress", "--densty", "0.1"], "--density"),
+        (["compress", "--epochs"], "--epochs"),
+        (["compress", "--epochs", "many"], "'--epochs'"),
+        (["audit"], "file"),
+        (["bench"], "files"),
+        (["bench", "model.onnx", "--threads", "0"], "'--threads'"),
+        (["audit", "model.onnx", "--format", "yaml"], "'md', 'json'"),
+        (["targets", "extra"], "extra"),
+    ],
+)
+def test_wrong_usage_is_one_line_that_names_the_right_one(typed, home, arguments, said):
+    fault = typed(*arguments).fault
+    assert said in fault
+    assert "--help'" in fault
+    assert list(home.iterdir()) == []
+
+
+def test_the_entry_point_of_a_real_process_answers_the_same():
+    answer = shell("bench", "nowhere.onnx")
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert answer.stderr == "safedeploy: nowhere.onnx does not exist; give a model file (.onnx or .pte)\n"
+
+
+def test_a_message_of_several_lines_is_told_in_one(typed, home):
+    assert "two lines.onnx does not exist" in typed("bench", "two\nlines.onnx").fault
+
+
+def test_a_fault_of_safedeploy_itself_is_exit_code_1_with_its_traceback(home):
+    """A result file that is a folder is nothing a user types; here it stands for any bug."""
+    script = (
+        "import safedeploy.cli.main as cli, safedeploy.data.load as load\ndel load.list_datasets\ncli.main(['data'])"
+    )
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert answer.returncode == 1
+    assert "Traceback" in answer.stderr
+
+
+def test_json_alone_on_standard_output(typed, stranger):
+    sides = ["--members", stranger.members, "--nonmembers", stranger.nonmembers]
+    answer = typed("audit", stranger.model, *sides, "--json")
+    assert answer.code == 0, answer.err
+    assert json.loads(answer.out)["samples"] == {"members": 60, "nonmembers": 60}
+    assert "audit model.onnx" in answer.err
+
+
+def test_markdown_for_people_and_a_file_on_request(typed, stranger, home):
+    sides = ["--members", stranger.members, "--nonmembers", stranger.nonmembers]
+    printed = typed("audit", stranger.model, *sides)
+    assert printed.out.startswith("# Audit of model.onnx")
+    written = typed("audit", stranger.model, *sides, "--out", home / "new" / "audit.md")
+    assert written.out == ""
+    assert (home / "new" / "audit.md").read_text().startswith("# Audit of model.onnx")
+
+
+def test_a_closed_pipe_ends_quietly(home):
+    reader, writer = os.pipe()
+    os.close(reader)
+    answer = subprocess.run(
+        [sys.executable, "-u", "-m", "safedeploy", "data"], stdout=writer, stderr=subprocess.PIPE, text=True
+    )
+    os.close(writer)
+    assert answer.returncode == 1
+    assert "Traceback" not in answer.stderr
