@@ -1,4 +1,4 @@
-"""How many weights each layer keeps: Erdős-Rényi-Kernel budgets (Evci et al. 2020, RigL, section 3) that meet the density exactly."""
+"""How many weights each layer keeps: Erdős-Rényi-Kernel budgets, exact in total (Evci et al. 2020, RigL, section 3)."""
 
 import math
 from collections.abc import Mapping
@@ -11,13 +11,16 @@ Shape = tuple[int, ...]
 def erk(shapes: Mapping[str, Shape], density: float) -> dict[str, int]:
     """Kept weights by layer: proportional to sum(shape) / prod(shape), layers that would pass 1 made dense, repeated.
 
-    The counts add up to round(density · weights); every layer keeps at least one weight.
+    The counts add up to round(density · weights); every layer keeps at least one weight. Raises UserError where that
+    is not possible.
     """
     sizes = {name: math.prod(shape) for name, shape in shapes.items()}
     total = round(density * sum(sizes.values()))
     if total < len(sizes):
-        least = len(sizes) / sum(sizes.values())
-        raise UserError(f"density {density:g} keeps {total} weights, fewer than the {len(sizes)} layers: use at least {least:.2g}")
+        least = math.ceil(1e4 * len(sizes) / sum(sizes.values())) / 1e4
+        raise UserError(
+            f"density {density:g} keeps {total} weights, fewer than the {len(sizes)} layers: use at least {least:g}"
+        )
     dense: set[str] = set()
     while True:
         left = total - sum(sizes[name] for name in dense)
@@ -31,12 +34,6 @@ def erk(shapes: Mapping[str, Shape], density: float) -> dict[str, int]:
         dense |= over
     exact = {name: float(sizes[name]) if name in dense else scale * raw[name] * sizes[name] for name in shapes}
     return _round_to(exact, sizes, total)
-
-
-def uniform(shapes: Mapping[str, Shape], density: float) -> dict[str, int]:
-    """The same density in every layer, exact in total."""
-    sizes = {name: math.prod(shape) for name, shape in shapes.items()}
-    return _round_to({name: density * size for name, size in sizes.items()}, sizes, round(density * sum(sizes.values())))
 
 
 def _round_to(exact: Mapping[str, float], sizes: Mapping[str, int], total: int) -> dict[str, int]:

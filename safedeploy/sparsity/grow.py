@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-Rule = Callable[[Tensor, Tensor, int, torch.Generator], Tensor]  # gradient, free places, count, generator -> places to grow
+Rule = Callable[[Tensor, Tensor, int, torch.Generator], Tensor]  # gradient, free, count, generator -> grown places
 
 
 def gradient(gradient: Tensor, free: Tensor, count: int, generator: torch.Generator) -> Tensor:
@@ -29,13 +29,17 @@ RULES: dict[str, Rule] = {"gradient": gradient, "random": random}
 
 
 def grow(
-    rule: Rule, gradients: Mapping[str, Tensor], masks: Mapping[str, Tensor], dropped: Mapping[str, Tensor], generator: torch.Generator
+    rule: Rule,
+    gradients: Mapping[str, Tensor],
+    masks: Mapping[str, Tensor],
+    dropped: Mapping[str, Tensor],
+    generator: torch.Generator,
 ) -> dict[str, Tensor]:
-    """New masks: kept weights plus as many grown ones as were dropped. What was just dropped comes back only where no other place is free."""
-    new = {}
-    for name, mask in masks.items():
-        kept, count = mask & ~dropped[name], int(dropped[name].sum())
-        elsewhere = ~mask
-        free = elsewhere if int(elsewhere.sum()) >= count else ~kept
-        new[name] = kept | rule(gradients[name], free, count, generator)
-    return new
+    """New masks: kept weights plus as many grown ones as were dropped, never at a place just dropped.
+
+    A prune rule drops at most as many weights of a layer as it has free places.
+    """
+    return {
+        name: mask & ~dropped[name] | rule(gradients[name], ~mask, int(dropped[name].sum()), generator)
+        for name, mask in masks.items()
+    }

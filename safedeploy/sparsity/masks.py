@@ -12,7 +12,7 @@ Masks = dict[str, Tensor]  # parameter name -> bool, True where the weight is ke
 PRUNABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding)
 
 
-def prunable(module: nn.Module) -> dict[str, nn.Parameter]:
+def prunable(module: nn.Module) -> dict[str, Tensor]:
     """Weights of the linear, convolution and embedding layers, by parameter name; biases and norms stay dense."""
     return {
         f"{name}.weight" if name else "weight": layer.weight
@@ -48,7 +48,7 @@ def largest_masks(module: nn.Module, counts: Mapping[str, int]) -> Masks:
 
 @torch.no_grad()
 def rescale(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> None:
-    """Divide each fresh layer by √density, so that its outputs keep the variance the dense initialisation meant them to have
+    """Divide each fresh layer by √density: its outputs keep the variance that the dense initialisation gave them
     (Evci et al. 2022, 'Gradient flow in sparse neural networks', equation 3, in the mean over units)."""
     for name, mask in masks.items():
         weights[name].div_((mask.sum() / mask.numel()).sqrt())

@@ -11,30 +11,28 @@ Rule = Callable[[Weights, Weights, float], dict[str, Tensor]]  # weights, masks,
 
 
 def magnitude(weights: Weights, masks: Weights, rate: float) -> dict[str, Tensor]:
-    """The share `rate` of each layer's active weights that is smallest in magnitude (Mocanu et al. 2018; Evci et al. 2020)."""
+    """The share `rate` of each layer's active weights that is smallest in magnitude (Evci et al. 2020, RigL)."""
     return {name: _smallest(weights[name].abs(), mask, drop_count(mask, rate)) for name, mask in masks.items()}
 
 
 def threshold(weights: Weights, masks: Weights, rate: float) -> dict[str, Tensor]:
-    """All active weights below one magnitude threshold for the whole network, set so that the share `rate` falls below it.
+    """The share `rate` of all active weights that is smallest in magnitude: one threshold for the whole network.
 
-    SafeCompress names a threshold strategy without defining it; a network-wide threshold is our reading: layers whose weights
-    are small lose more than under `magnitude`, up to all but one of them.
+    SafeCompress names a threshold strategy without defining it; a network-wide threshold is our reading: layers whose
+    weights are small lose more than under `magnitude`, up to all but one of them, or as many as have a free place.
     """
-    total = sum(drop_count(mask, rate) for mask in masks.values())
+    counts = [int(mask.sum()) for mask in masks.values()]
     magnitudes = torch.cat([weights[name].abs()[mask] for name, mask in masks.items()])
-    if total == 0 or magnitudes.numel() == 0:
-        return {name: torch.zeros_like(mask) for name, mask in masks.items()}
-    cut = magnitudes.kthvalue(total).values
+    below = torch.zeros(magnitudes.numel(), dtype=torch.bool, device=magnitudes.device)
+    below[magnitudes.argsort(stable=True)[: sum(drop_count(mask, rate) for mask in masks.values())]] = True
     dropped = {}
-    for name, mask in masks.items():
-        below = int((weights[name].abs()[mask] <= cut).sum())
-        dropped[name] = _smallest(weights[name].abs(), mask, min(below, int(mask.sum()) - 1))
+    for (name, mask), count, part in zip(masks.items(), counts, torch.split(below, counts), strict=True):
+        dropped[name] = _smallest(weights[name].abs(), mask, min(int(part.sum()), count - 1, mask.numel() - count))
     return dropped
 
 
 def signed(weights: Weights, masks: Weights, rate: float) -> dict[str, Tensor]:
-    """The smallest positive and the least negative weights, the share `rate` of each (Mocanu et al. 2018, SET, algorithm 1)."""
+    """The smallest positive and the least negative weights, the share `rate` of each (SET: Mocanu et al. 2018)."""
     dropped = {}
     for name, mask in masks.items():
         value, count = weights[name], drop_count(mask, rate)
