@@ -5,7 +5,9 @@ from difflib import get_close_matches
 
 
 class UserError(Exception):
-    """Wrong usage or bad input. The command line prints its one line on standard error and exits with code 2."""
+    """Wrong usage or bad input. The command line prints its one line on standard error and exits with `exit_code`."""
+
+    exit_code = 2
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:

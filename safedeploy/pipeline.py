@@ -341,7 +341,7 @@ def _dense_control(path: Path, exam: "Exam", progress: Progress) -> DenseControl
 
 def _control_file(run: RunDir, path: Path) -> Path | str:
     """The dense control's file that corresponds to `path` of `run`, or why there is none."""
-    if run.root.name == "dense" and run_of_artifact(path):
+    if run.is_control:
         return "this is the dense control itself"
     control = run.control.bundle(path.resolve().parent.name) / path.name
     if control.is_file():

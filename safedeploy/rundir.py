@@ -127,6 +127,11 @@ class RunDir:
         """The dense control, trained equally long on the same split: a run of its own inside this one."""
         return RunDir(self.root / "dense")
 
+    @property
+    def is_control(self) -> bool:
+        """Whether this run is the dense control inside another."""
+        return self.root.name == "dense" and RunDir(self.root.parent).recipe.is_file()
+
 
 def run_of_artifact(path: Path) -> RunDir | None:
     """The run whose bundle holds the file `path`, or None for a stranger's file."""

@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise Interrupted("type the same command to start again")
     except UserError as error:
         _say(error)
-        code = BAD_INPUT
+        code = error.exit_code
     except Interrupted as stopped:
         _say(f"interrupted; {stopped}")
         code = INTERRUPTED

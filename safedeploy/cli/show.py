@@ -127,6 +127,9 @@ def show_run(run: RunDir, *, json: bool) -> list[Verdict]:
     rows = [[row.group, row.name, *(str(cell) for cell in row.cells)] for row in glance(contents)]
     table(str(run.root), ["file", "figure", *(model.label for model in contents.models)], rows)
     for name, verdict in verdicts.items():
-        print(f"{name}: {verdict.outcome if verdict.budget else 'no budget'}: {verdict.reason}")
+        if verdict.budget:
+            print(f"{name}: {verdict.outcome}: {verdict.reason}")
+    if not any(verdict.budget for verdict in verdicts.values()):
+        print("no privacy budget was given, so nothing is passed or failed; set one with --budget auc=0.60")
     print(f"report: {run.report}")
     return list(verdicts.values())

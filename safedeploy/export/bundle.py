@@ -3,7 +3,6 @@
 import copy
 import tempfile
 from collections.abc import Callable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -20,6 +19,7 @@ from safedeploy.export.targets import FileName, Target, precision_of, runtime_of
 from safedeploy.export.verify import Logits, check, require
 from safedeploy.results import BundleFile, Delegation, Manifest, Preprocessing
 from safedeploy.rundir import make_folder
+from safedeploy.versions import versions
 
 if TYPE_CHECKING:
     import torch
@@ -80,7 +80,7 @@ def export_bundle(
                 preprocessing=preprocessing,
                 classes=list(class_names),
                 files=files,
-                versions=_versions(),
+                versions=versions(),
                 runtimes={name: f"{runtime.package} >= {runtime.minimum}" for name, runtime in target.runtimes.items()},
             )
             manifest.write(fresh / MANIFEST)
@@ -148,13 +148,3 @@ def _verified(
         delegation=delegation,
     )
 
-
-def _versions() -> dict[str, str]:
-    """What made and checked the files."""
-    found = {}
-    for package in ("safedeploy", "torch", "onnx", "onnxscript", "onnxruntime", "executorch"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

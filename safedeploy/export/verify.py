@@ -14,6 +14,8 @@ Logits = NDArray[np.float32]
 class OutOfTolerance(UserError):  # noqa: N818
     """An exported file strays from the torch model further than its target allows; the message has the figures."""
 
+    exit_code = 1
+
 
 def check(artifact: Artifact, reference: Logits, x: NDArray[np.float32], y: NDArray[np.int64]) -> Check:
     """Run `artifact` on x (n, *input_shape) with labels y (n,); compare with the torch model's `reference` logits.

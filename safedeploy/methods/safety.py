@@ -27,8 +27,11 @@ class Outcome:
     attack: dict[AttackerName, float]
 
     def score(self, exponent: float) -> float:
-        """TM-score: task accuracy over the strongest attacker's accuracy (to `exponent`). The papers name it; this form is our reading."""
-        return float(self.task / max(self.attack.values()) ** exponent)
+        """TM-score: task accuracy over the strongest attacker's accuracy (to `exponent`). The papers name it; this form is our reading.
+
+        An attacker below ½ counts as ½: what it falls short of a coin toss is chance, not privacy.
+        """
+        return float(self.task / max(0.5, *self.attack.values()) ** exponent)
 
 
 @dataclass(frozen=True, eq=False)

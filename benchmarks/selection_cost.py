@@ -1,0 +1,70 @@
+"""What the safety test costs: SafeCompress against SET on the same data, model, density and epochs, alternating in one process.
+
+python -m benchmarks.selection_cost --data fashion-mnist --data-root DIR --epochs 10 --repeats 3
+"""
+
+import tempfile
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.common import parser, report
+from safedeploy import pipeline
+from safedeploy.defaults import defaults
+from safedeploy.recipe import Recipe, validate
+from safedeploy.results import Summary
+
+
+def recipe(data: str, data_root: str | None, method: str, epochs: int | None, attacker: str | None, device: str) -> Recipe:
+    usual = defaults(data)
+    training = {key: value for key, value in usual.items() if key not in ("model", "density")}
+    content: dict[str, Any] = {
+        "name": method,
+        "data": {"source": data, **({"root": data_root} if data_root else {})},
+        "model": {"name": usual["model"]},
+        "method": {"name": method, "density": usual["density"], "options": {"attacker": attacker} if attacker else {}},
+        "training": {**training, "device": device, **({"epochs": epochs} if epochs else {})},
+    }
+    return validate(content, "the options")
+
+
+def seconds(wanted: Recipe) -> float:
+    """Of the training alone: data are loaded and the model is built before the clock starts."""
+    with tempfile.TemporaryDirectory() as runs:
+        return Summary.read(pipeline.compress(wanted, Path(runs)).summary).seconds
+
+
+def main() -> None:
+    options = parser(__doc__ or "")
+    options.add_argument("--data", nargs="+", default=["digits"])
+    options.add_argument("--attacker", nargs="+", default=["both"], choices=["black", "white", "both"])
+    options.add_argument("--epochs", type=int)
+    options.add_argument("--repeats", type=int, default=3)
+    options.add_argument("--device", default="auto")
+    given = options.parse_args()
+    rows = []
+    for data in given.data:
+        for attacker in given.attacker:
+            pairs = []
+            for _ in range(given.repeats):
+                baseline = seconds(recipe(data, given.data_root, "set", given.epochs, None, given.device))
+                ours = seconds(recipe(data, given.data_root, "safecompress", given.epochs, attacker, given.device))
+                pairs.append((ours, baseline))
+            ratios = [ours / baseline for ours, baseline in pairs]
+            rows.append(
+                {
+                    "data": data,
+                    "attacker": attacker,
+                    "set_seconds": median(baseline for _, baseline in pairs),
+                    "safecompress_seconds": median(ours for ours, _ in pairs),
+                    "ratio": median(ratios),
+                    "lowest": min(ratios),
+                    "highest": max(ratios),
+                    "repeats": given.repeats,
+                }
+            )
+    report(rows, given.json)
+
+
+if __name__ == "__main__":
+    main()
