@@ -1,6 +1,7 @@
 """Checkpoints that survive a kill: written atomically, the newest two kept, a broken one passed over."""
 
 import io
+import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ def newest(folder: Path) -> dict[str, Any] | None:
                 if archive.testzip() is not None:
                     continue
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, zipfile.BadZipFile, EOFError):
+        except (OSError, RuntimeError, zipfile.BadZipFile, EOFError, pickle.UnpicklingError):
             continue
         return state
     return None

@@ -9,7 +9,7 @@ def predict(module: nn.Module, x: Tensor, batch_size: int = 1024) -> Tensor:
     """Logits (n, classes) in evaluation mode."""
     was_training = module.training
     module.eval()
-    answers = torch.cat([module(part) for part in x.split(batch_size)])
+    answers = torch.cat([module(part) for part in torch.split(x, batch_size)])
     module.train(was_training)
     return answers
 

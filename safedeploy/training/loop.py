@@ -1,4 +1,4 @@
-"""The one training loop: SGD over shuffled batches of members, with hooks, masks, and a state that can be taken and put back."""
+"""The one training loop: SGD over shuffled batches of members, with hooks, masks, and a state to take and put back."""
 
 import copy
 from collections.abc import Callable
@@ -123,7 +123,7 @@ class Training:
         return {name: self.parameters[name].detach() for name in self.masks}
 
     def dense_gradients(self) -> dict[str, Tensor]:
-        """Copies of the masked parameters' gradients; called from `after_backward`, before the masks are applied to them."""
+        """Copies of the masked parameters' gradients; for `after_backward`, before the masks are applied to them."""
         return {name: self._gradient(name).clone() for name in self.masks}
 
     def state(self) -> dict[str, Any]:
@@ -147,7 +147,9 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scaler:
             self.scaler.load_state_dict(state["scaler"])
-        self.masks, self.step = state["masks"], state["step"]
+        self.step = state["step"]
+        # a checkpoint is read on the CPU
+        self.masks = {name: mask.to(self.parameters[name].device) for name, mask in state["masks"].items()}
         self._loss_sum, self.mean_loss = state["losses"]
         torch.set_rng_state(state["rng"])
 
@@ -161,8 +163,13 @@ class Training:
             torch._foreach_mul_(list(gradients.values()), [self.masks[name] for name in gradients])
 
 
-def train(training: Training, *, after_epoch: Callable[[Training], None], progress: Callable[[float], None] | None = None) -> None:
-    """Run to the last step. `after_epoch` is called where an epoch is complete: the place for validation and checkpoints."""
+def train(
+    training: Training,
+    *,
+    after_epoch: Callable[[Training], None],
+    progress: Callable[[float], None] | None = None,
+) -> None:
+    """Run to the last step. `after_epoch` is called where an epoch is complete: for validation and checkpoints."""
     training.module.train()
     if training.step == 0:
         training.hooks.begin(training)

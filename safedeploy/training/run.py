@@ -48,7 +48,8 @@ def run_training(
 
     def after_epoch(training: Training) -> None:
         if not torch.isfinite(training.mean_loss):
-            raise UserError(f"the loss is not finite after epoch {training.epoch}: lower the learning rate ({recipe.learning_rate:g})")
+            rate = f"lower the learning rate ({recipe.learning_rate:g})"
+            raise UserError(f"the loss is not finite after epoch {training.epoch}: {rate}")
         log(
             {
                 "event": "epoch",
