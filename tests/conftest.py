@@ -53,7 +53,7 @@ def typed(capfd: pytest.CaptureFixture[str]) -> Typed:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder, with a cache of its own and no data root from outside; other processes import this code."""
+    """An empty working folder, a cache of its own, no data root from outside; other processes find this code."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("SAFEDEPLOY_DATA", raising=False)
     monkeypatch.setenv("PYTHONPATH", str(SOURCE))
@@ -98,6 +98,15 @@ class Stranger:
 def stranger(home: Path) -> Stranger:
     model, members, nonmembers = (home / name for name in ("model.onnx", "m.npz", "n.npz"))
     return Stranger(save_linear(model), save_samples(members, 1), save_samples(nonmembers, 2))
+
+
+@pytest.fixture
+def leaking(stranger: Stranger) -> Stranger:
+    """The stranger's model is always right on members and by chance on others: it gives all of them away."""
+    weight = numpy_helper.to_array(onnx.load(stranger.model).graph.initializer[0])
+    x = np.load(stranger.members)["x"]
+    np.savez(stranger.members, x=x, y=(x @ weight).argmax(1))
+    return stranger
 
 
 @pytest.fixture(scope="session")

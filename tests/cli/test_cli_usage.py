@@ -130,3 +130,18 @@ def test_a_closed_pipe_ends_quietly(home):
     os.close(writer)
     assert answer.returncode == 1
     assert "Traceback" not in answer.stderr
+
+
+def test_a_budget_that_is_exceeded_exits_3_and_says_by_what(typed, leaking):
+    sides = ["--members", leaking.members, "--nonmembers", leaking.nonmembers]
+    answer = typed("audit", leaking.model, *sides, "--budget", "auc=0.6")
+    assert answer.code == 3
+    assert "budget" in answer.out
+    assert typed("audit", leaking.model, *sides, "--budget", "auc=1").code == 0
+
+
+def test_a_verdict_that_cannot_be_given_exits_0_or_with_strict_3(typed, stranger):
+    """60 non-members cannot resolve one false positive in a thousand."""
+    sides = ["--members", stranger.members, "--nonmembers", stranger.nonmembers, "--budget", "tpr@0.001=0.5"]
+    assert typed("audit", stranger.model, *sides).code == 0
+    assert typed("audit", stranger.model, *sides, "--strict").code == 3
