@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Knowledge:
-    """What the attacker knows: samples of known membership (disjoint from every target), and a seed for its own draws."""
+    """What the attacker knows: samples of known membership, disjoint from every target, and a seed for its draws."""
 
     members: Samples
     nonmembers: Samples
@@ -25,7 +25,7 @@ class Knowledge:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """`values` (n,): higher is 'more likely a member'. `threshold`: where this attacker would cut, chosen on its knowledge alone."""
+    """`values` (n,): higher is 'more likely a member'. `threshold`: the attacker's cut, chosen on its knowledge."""
 
     values: Floats
     threshold: float
@@ -36,7 +36,7 @@ ScoreFunction = Callable[[Artifact, Knowledge, Samples], Scores]
 
 @dataclass(frozen=True)
 class Attack:
-    """`function`: where its ScoreFunction lives, as module:name, imported when it runs. `extra`: the optional dependency it needs."""
+    """`function`: its ScoreFunction, module:name, imported when it runs. `extra`: the optional dependency it needs."""
 
     name: str
     access: Literal["black", "white"]

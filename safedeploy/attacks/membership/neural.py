@@ -1,6 +1,7 @@
 """What the neural attackers share: fitting a membership classifier on balanced batches, and scoring with it."""
 
 import copy
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,8 +19,11 @@ Inputs = tuple[Tensor, ...]  # each (n, …): what a network's forward takes
 
 @dataclass(frozen=True)
 class Fitting:
-    """Adam at 1e-3 on balanced batches as in SafeCompress; `max_steps` bounds the cost on large knowledge, and fitting stops
-    when `patience` of its `checks` on the held-out share brought nothing."""
+    """Adam at 1e-3 on balanced batches as in SafeCompress.
+
+    `max_steps` bounds the cost on large knowledge, and fitting stops when `patience` of its `checks` on the held-out
+    share brought nothing.
+    """
 
     epochs: int = 100
     max_steps: int = 1200
@@ -51,7 +55,7 @@ class Standardise(nn.Module):
 def layers(*widths: int, last: bool = False, dropout: float = 0.0) -> nn.Sequential:
     """Linear layers of these widths, a ReLU after each, except after the `last`."""
     modules: list[nn.Module] = []
-    for number, (before, after) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+    for number, (before, after) in enumerate(itertools.pairwise(widths)):
         modules.append(nn.Linear(before, after))
         if not (last and number == len(widths) - 2):
             modules.append(nn.ReLU())
@@ -60,8 +64,10 @@ def layers(*widths: int, last: bool = False, dropout: float = 0.0) -> nn.Sequent
     return nn.Sequential(*modules)
 
 
-def train_steps(network: nn.Module, members: Inputs, nonmembers: Inputs, steps: int, fitting: Fitting, seed: int) -> None:
-    """`steps` optimiser steps on batches that hold as many members as non-members; leaves the global generator as it was."""
+def train_steps(
+    network: nn.Module, members: Inputs, nonmembers: Inputs, steps: int, fitting: Fitting, seed: int
+) -> None:
+    """`steps` optimiser steps on batches of as many members as non-members; leaves the global generator as it was."""
     optimizer = torch.optim.Adam(network.parameters(), lr=fitting.learning_rate, fused=True)
     half = min(fitting.batch_size // 2, len(members[0]), len(nonmembers[0]))
     target = torch.cat([torch.ones(half), torch.zeros(half)])
@@ -79,8 +85,8 @@ def train_steps(network: nn.Module, members: Inputs, nonmembers: Inputs, steps: 
     network.eval()
 
 
-def fit(network: nn.Module, members: Inputs, nonmembers: Inputs, seed: int, fitting: Fitting = Fitting()) -> float:  # noqa: B008
-    """Train on four fifths of the known samples, keep the state with the best AUC on the rest; returns its best threshold there."""
+def fit(network: nn.Module, members: Inputs, nonmembers: Inputs, seed: int, fitting: Fitting = Fitting()) -> float:
+    """Train on four fifths of the known samples, keep the state of best AUC on the rest; returns its best cut there."""
     generator = torch_generator(seed, "attacker holdout")
     sides = []
     for side in (members, nonmembers):
@@ -107,7 +113,7 @@ def fit(network: nn.Module, members: Inputs, nonmembers: Inputs, seed: int, fitt
 def score(network: nn.Module, inputs: Inputs, batch_size: int = 4096) -> NDArray[np.float64]:
     """The network's membership logits, (n,)."""
     network.eval()
-    parts = zip(*(part.split(batch_size) for part in inputs), strict=True)
+    parts = zip(*(torch.split(part, batch_size) for part in inputs), strict=True)
     return torch.cat([network(*part) for part in parts]).double().numpy()
 
 

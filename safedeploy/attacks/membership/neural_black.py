@@ -28,7 +28,8 @@ class Network(nn.Module):
         """logits (b, classes), labels (b,) → membership logit (b,)."""
         label = functional.one_hot(labels, self.classes).float()
         both = torch.cat([self.logits(self.standardise(logits)), self.label(label)], dim=1)
-        return self.joined(both).squeeze(1)
+        answer: Tensor = self.joined(both).squeeze(1)
+        return answer
 
     def fit_scale(self, logits: Tensor, labels: Tensor) -> None:
         self.standardise.fit(logits)

@@ -1,4 +1,4 @@
-"""The white-box neural attacker of SafeCompress (Zhu et al. 2022, WMIA; after Nasr et al. 2019): logits, loss, label, last-layer gradient."""
+"""The white-box neural attacker of SafeCompress (Zhu et al. 2022, WMIA; after Nasr et al. 2019)."""
 
 import numpy as np
 import torch
@@ -16,8 +16,8 @@ CHANNELS = 4  # of the gradient's convolution: the papers do not say
 
 
 class Network(nn.Module):
-    """Branches logits n→128→64, loss 1→128→64, label n→128→64, gradient (classes × features) through Conv 5×5, pool, →256→128→64;
-    encoder 256→256→128→64→1 with dropout 0.2."""
+    """Branches: logits n→128→64, loss 1→128→64, label n→128→64, and the last layer's gradient (classes × features)
+    through Conv 5×5, pool, →256→128→64; encoder 256→256→128→64→1 with dropout 0.2."""
 
     def __init__(self, classes: int, features: int) -> None:
         super().__init__()
@@ -45,7 +45,8 @@ class Network(nn.Module):
             self.label(label),
             self.gradient(self.convolution(gradient[:, None])),
         ]
-        return self.encoder(torch.cat(branches, dim=1)).squeeze(1)
+        answer: Tensor = self.encoder(torch.cat(branches, dim=1)).squeeze(1)
+        return answer
 
     def fit_scale(self, logits: Tensor, labels: Tensor, penultimate: Tensor) -> None:
         loss = functional.cross_entropy(logits, labels, reduction="none")

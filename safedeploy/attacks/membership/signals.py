@@ -1,10 +1,10 @@
-"""Scores of one sample from its logits and label: higher means 'more likely a member'. All in float64, from log-probabilities."""
+"""Scores of samples from logits and labels: higher means 'more likely a member'; float64, from log-probabilities."""
 
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import log_softmax, xlogy
+from scipy.special import logsumexp
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -14,31 +14,50 @@ Signal = Callable[[ArrayLike, Labels], Floats]
 def loss(logits: ArrayLike, labels: Labels) -> Floats:
     """−cross-entropy = log p_y (Yeom et al. 2018). logits: (n, classes), labels: (n,)."""
     log_p = _log_probabilities(logits)
-    return log_p[np.arange(len(labels)), labels]
+    return _own(log_p, labels)
 
 
 def confidence(logits: ArrayLike, labels: Labels) -> Floats:
     """log max p, blind to the label (Salem et al. 2019): the label-free attacker's loss."""
-    return _log_probabilities(logits).max(axis=1)
+    return np.asarray(_log_probabilities(logits).max(axis=1))
 
 
 def entropy(logits: ArrayLike, labels: Labels) -> Floats:
     """−H(p) = Σ p log p, blind to the label (Shokri et al. 2017; Song & Mittal 2021, equation 3)."""
     log_p = _log_probabilities(logits)
-    return (np.exp(log_p) * log_p).sum(axis=1)
+    return np.asarray((np.exp(log_p) * log_p).sum(axis=1))
 
 
 def modified_entropy(logits: ArrayLike, labels: Labels) -> Floats:
     """(1 − p_y) log p_y + Σ_{i≠y} p_i log(1 − p_i): minus the modified entropy of Song & Mittal 2021, equation 4."""
     log_p = _log_probabilities(logits)
-    p = np.exp(log_p)
-    own = np.zeros_like(p, dtype=bool)
-    own[np.arange(len(labels)), labels] = True
-    # 1 − p as the sum of the other probabilities keeps its digits where p is near 1
-    rest = p @ (1 - np.eye(p.shape[1]))
-    others = xlogy(np.where(own, 0.0, p), rest)
-    return rest[own] * log_p[own] + others.sum(axis=1)
+    log_rest = _log_of_the_rest(log_p)
+    terms = np.exp(log_p) * log_rest
+    terms[np.arange(len(labels)), labels] = np.exp(_own(log_rest, labels)) * _own(log_p, labels)
+    return np.asarray(terms.sum(axis=1))
 
 
 def _log_probabilities(logits: ArrayLike) -> Floats:
-    return np.asarray(log_softmax(np.asarray(logits, dtype=np.float64), axis=1))
+    """log softmax; of the largest as −log(1 + the others' odds), so that sure answers do not tie at 0."""
+    logits = np.asarray(logits, dtype=np.float64)
+    rows, top = np.arange(len(logits)), logits.argmax(axis=1)
+    behind = logits - logits[rows, top][:, None]
+    behind[rows, top] = -np.inf
+    log_total = np.log1p(np.exp(behind).sum(axis=1))
+    behind[rows, top] = 0.0
+    return np.asarray(behind - log_total[:, None])
+
+
+def _log_of_the_rest(log_p: Floats) -> Floats:
+    """log(1 − p), finite where p is 1 to the last digit: for the largest p as the sum of the others."""
+    rows, top = np.arange(len(log_p)), log_p.argmax(axis=1)
+    others = log_p.copy()
+    others[rows, top] = -np.inf
+    rest = np.log1p(-np.minimum(np.exp(others), 0.5))
+    rest[rows, top] = logsumexp(others, axis=1)
+    return np.asarray(rest)
+
+
+def _own(values: Floats, labels: Labels) -> Floats:
+    """Each row's value at its label."""
+    return values[np.arange(len(labels)), labels]

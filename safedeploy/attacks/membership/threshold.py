@@ -1,4 +1,4 @@
-"""Threshold attacks: a signal against one cut for all classes, or one cut a class (Song & Mittal 2021), set on the attacker's samples."""
+"""Threshold attacks: a signal against one cut, or one a class (Song & Mittal 2021), set on the attacker's samples."""
 
 import numpy as np
 
