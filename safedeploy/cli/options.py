@@ -32,7 +32,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JS
 
 
 def method_options(items: list[str] | None, attacker: str | None) -> dict[str, Any]:
-    """'KEY=VALUE' items as values; a comma makes a list."""
+    """'KEY=VALUE' items as values; a comma makes a list, after one item too."""
     from safedeploy.errors import UserError
 
     options: dict[str, Any] = {}
@@ -40,7 +40,7 @@ def method_options(items: list[str] | None, attacker: str | None) -> dict[str, A
         key, equals, value = item.partition("=")
         if not equals:
             raise UserError(f"--option {item}: write KEY=VALUE, as in updates=20")
-        options[key.strip()] = value.split(",") if "," in value else value
+        options[key.strip()] = [part for part in value.split(",") if part] if "," in value else value
     return options if attacker is None else {**options, "attacker": attacker}
 
 

@@ -15,7 +15,7 @@ class Options(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """`members` and `nonmembers` are the known roles, `validation` chooses models: nothing here is an evaluation role or `test`."""
+    """`members` and `nonmembers` are the known roles, `validation` chooses models: none of these is judged on later."""
 
     density: float
     seed: int

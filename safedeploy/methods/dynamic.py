@@ -1,8 +1,9 @@
 """Dynamic sparse training: start sparse, and at every interval prune some weights and grow as many elsewhere."""
 
-from typing import Annotated
+from typing import Annotated, Any, Self
 
-from pydantic import Field
+import torch
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from safedeploy.methods.base import Context, Options
@@ -15,13 +16,24 @@ from safedeploy.training.loop import Training
 
 
 class DynamicOptions(Options):
-    """`interval`: steps from one update to the next (Evci et al. 2020: 100). `rate_start` to `rate_end`: share of each layer's weights
-    replaced, along a cosine. `stop_at`: share of the steps after which the masks stay (there: 0.75)."""
+    """`interval`: steps from one update to the next (Evci et al. 2020: 100).
+
+    `rate_start` to `rate_end`: share of each layer's weights replaced, along a cosine. `stop_at`: share of the steps
+    after which the masks stay (there: 0.75). `gradient_steps`: batches whose gradients are summed for gradient growth;
+    one small batch alone grows what is noise in it (the papers' batches are large).
+    """
 
     interval: Annotated[int, Field(ge=2)] = 100
     rate_start: Annotated[float, Field(gt=0, lt=1)] = 0.5
     rate_end: Annotated[float, Field(ge=0, lt=1)] = 0.005
     stop_at: Annotated[float, Field(gt=0, le=1)] = 0.75
+    gradient_steps: Annotated[int, Field(ge=1)] = 10
+
+    @model_validator(mode="after")
+    def _gradients_fit_the_interval(self) -> Self:
+        if self.gradient_steps >= self.interval:
+            raise ValueError(f"gradient_steps {self.gradient_steps} must be below interval {self.interval}")
+        return self
 
 
 class DynamicSparse(Hooks):
@@ -44,18 +56,33 @@ class DynamicSparse(Hooks):
         return 0 < step <= self.last_update(training) and step % self.options.interval == 0
 
     def after_backward(self, training: Training) -> None:
-        if self.due(training, training.step + 1):
-            self._gradients = training.dense_gradients()
+        """Sum the dense gradients of the last steps before an update."""
+        ahead = -(training.step + 1) % self.options.interval
+        if ahead >= self.options.gradient_steps or not self.due(training, training.step + 1 + ahead):
+            return
+        fresh = training.dense_gradients()
+        if self._gradients:
+            torch._foreach_add_([self._gradients[name] for name in fresh], list(fresh.values()))
+        else:
+            self._gradients = fresh
 
     def after_step(self, training: Training) -> None:
         if self.due(training, training.step):
-            self.change(training, self._gradients)
-            self._gradients = {}
+            gradients, self._gradients = self._gradients, {}
+            self.change(training, gradients)
+
+    def state(self) -> dict[str, Any]:
+        return {"gradients": self._gradients}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._gradients = state["gradients"]
 
     def change(self, training: Training, gradients: dict[str, Tensor]) -> None:
         training.set_masks(self.candidate(training, gradients, self.strategy))
 
-    def candidate(self, training: Training, gradients: dict[str, Tensor], strategy: tuple[str, str]) -> dict[str, Tensor]:
+    def candidate(
+        self, training: Training, gradients: dict[str, Tensor], strategy: tuple[str, str]
+    ) -> dict[str, Tensor]:
         """The masks `strategy` proposes at this step."""
         rate = cosine_rate(training.step, self.last_update(training), self.options.rate_start, self.options.rate_end)
         generator = torch_generator(self.context.seed, "grow", training.step)

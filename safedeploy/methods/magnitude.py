@@ -1,4 +1,4 @@
-"""`magnitude`: train dense, prune once by magnitude, fine-tune with the mask (Han et al. 2015), layer budgets by ERK."""
+"""`magnitude`: train dense, prune once by magnitude, fine-tune with the mask (Han et al. 2015); budgets by ERK."""
 
 from typing import Annotated
 
@@ -22,10 +22,10 @@ class Magnitude(Hooks):
         self.options, self.density = options, context.density
 
     def begin(self, training: Training) -> None:
-        erk(shapes(training.module), self.density)  # a density that cannot be met fails before the training, not after half of it
+        erk(shapes(training.module), self.density)  # a density that cannot be met fails before the training
 
     def after_step(self, training: Training) -> None:
-        if training.step == round(self.options.prune_at * training.total_steps):
+        if training.step == max(1, round(self.options.prune_at * training.total_steps)):
             training.set_masks(largest_masks(training.module, erk(shapes(training.module), self.density)))
 
 

@@ -34,10 +34,15 @@ def read_options(recipe: MethodRecipe) -> Options:
         raise unknown("method", recipe.name, METHODS)
     entry = METHODS[recipe.name]
     model: type[Options] = getattr(import_module(f"safedeploy.methods.{entry.module}"), entry.options)
+    for option in recipe.options:
+        if not model.model_fields:
+            raise UserError(f"--method {recipe.name} takes no options: leave out '{option}'")
+        if option not in model.model_fields:
+            raise unknown(f"option of --method {recipe.name}", option, model.model_fields)
     try:
         return model.model_validate(recipe.options)
     except ValidationError as error:
-        raise UserError(f"--method {recipe.name}: {explain(error)}; it takes {', '.join(model.model_fields) or 'no options'}") from None
+        raise UserError(f"--method {recipe.name}: {explain(error)}") from None
 
 
 def make_method(recipe: MethodRecipe, context: Context) -> Hooks:

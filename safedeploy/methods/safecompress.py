@@ -18,14 +18,16 @@ _ATTACKERS: dict[str, tuple[AttackerName, ...]] = {"black": ("black",), "white":
 
 
 class SafeCompressOptions(DynamicOptions):
-    """`attacker`: whom to simulate. `strategies`: prune/grow pairs, a candidate each. `test_every`: updates from one test to the next;
-    those between use the strategy chosen last. `candidate_steps`: training steps before a candidate's test, since freshly grown weights
-    are zero and candidates that differ only in them still answer alike. `test_samples`: known samples a side in each half.
-    `first_steps`, `attacker_steps`: attacker training at the first and at every later test. `exponent`: of the attack accuracy in the
-    TM-score."""
+    """`attacker`: whom to simulate. `strategies`: prune/grow pairs, a candidate each.
+
+    `test_every`: updates from one test to the next; those between use the strategy chosen last. `candidate_steps`:
+    training steps before a candidate's test, since freshly grown weights are zero and candidates that differ only in
+    them still answer alike. `test_samples`: known samples a side in each half. `first_steps`, `attacker_steps`:
+    attacker training at the first and at every later test. `exponent`: of the attack accuracy in the TM-score.
+    """
 
     attacker: Literal["black", "white", "both"] = "both"
-    strategies: list[str] = ["magnitude/gradient", "magnitude/random", "threshold/gradient", "threshold/random"]
+    strategies: tuple[str, ...] = ("magnitude/gradient", "magnitude/random", "threshold/gradient", "threshold/random")
     test_every: Annotated[int, Field(ge=1)] = 4
     candidate_steps: Annotated[int, Field(ge=1)] = 20
     test_samples: Annotated[int, Field(ge=25)] = 500
@@ -40,7 +42,7 @@ class SafeCompressOptions(DynamicOptions):
 
     @field_validator("strategies")
     @classmethod
-    def _known(cls, strategies: list[str]) -> list[str]:
+    def _known(cls, strategies: tuple[str, ...]) -> tuple[str, ...]:
         for strategy in strategies:
             pruning, _, growing = strategy.partition("/")
             if pruning not in prune.RULES or growing not in grow.RULES:
@@ -55,7 +57,8 @@ class SafeCompress(DynamicSparse):
     def __init__(self, options: SafeCompressOptions, context: Context) -> None:
         super().__init__(options, context, _pair(options.strategies[0]))
         self.selection = options
-        self.test = SafetyTest(context, _ATTACKERS[options.attacker], options.test_samples, options.first_steps, options.attacker_steps)
+        attackers = _ATTACKERS[options.attacker]
+        self.test = SafetyTest(context, attackers, options.test_samples, options.first_steps, options.attacker_steps)
 
     def change(self, training: Training, gradients: dict[str, Tensor]) -> None:
         if (training.step // self.options.interval) % self.selection.test_every == 0:
@@ -64,10 +67,10 @@ class SafeCompress(DynamicSparse):
             super().change(training, gradients)
 
     def _select(self, training: Training, gradients: dict[str, Tensor]) -> None:
-        """Each strategy updates a copy, trains it on the same next batches and is tested; training goes on from the best one."""
+        """Each strategy updates a copy, trains it on the same next batches and is tested; the best is trained on."""
         base = training.state()
-        # the next update must still be ahead, for its gradients to be taken
-        steps = min(self.selection.candidate_steps, self.options.interval - 1, training.total_steps - training.step)
+        # the steps before the next update, whose gradients it sums, must still be ahead
+        steps = min(self.selection.candidate_steps, self.options.interval - self.options.gradient_steps, training.total_steps - training.step)
         tried, seen = [], []
         for strategy in self.selection.strategies:
             training.restore(base)
@@ -95,9 +98,10 @@ class SafeCompress(DynamicSparse):
         training.restore(tried[best])
 
     def state(self) -> dict[str, Any]:
-        return {"strategy": "/".join(self.strategy), **self.test.state()}
+        return {"strategy": "/".join(self.strategy), **super().state(), **self.test.state()}
 
     def restore(self, state: dict[str, Any]) -> None:
+        super().restore(state)
         self.strategy = _pair(state["strategy"])
         self.test.restore(state)
 

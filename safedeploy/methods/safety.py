@@ -1,4 +1,4 @@
-"""The safety test of SafeCompress: simulated attackers, kept warm from one test to the next, judged on known samples they did not fit."""
+"""The safety test of SafeCompress: simulated attackers, kept warm, judged on known samples they did not fit."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,9 +27,10 @@ class Outcome:
     attack: dict[AttackerName, float]
 
     def score(self, exponent: float) -> float:
-        """TM-score: task accuracy over the strongest attacker's accuracy (to `exponent`). The papers name it; this form is our reading.
+        """TM-score: task accuracy over the strongest attacker's accuracy (to `exponent`).
 
-        An attacker below ½ counts as ½: what it falls short of a coin toss is chance, not privacy.
+        The papers name it; this form is our reading. An attacker below ½ counts as ½: what it falls short of a coin
+        toss is chance, not privacy.
         """
         return float(self.task / max(0.5, *self.attack.values()) ** exponent)
 
@@ -43,15 +44,17 @@ class Observation:
 
 
 class SafetyTest:
-    """Fits attackers on one half of the known members and non-members, judges on the other half; never sees an evaluation role."""
+    """Fits attackers on one half of the known samples, judges on the other half; never sees an evaluation role."""
 
-    def __init__(self, context: Context, attackers: tuple[AttackerName, ...], samples: int, first_steps: int, steps: int) -> None:
+    def __init__(
+        self, context: Context, attackers: tuple[AttackerName, ...], samples: int, first_steps: int, steps: int
+    ) -> None:
         self.context, self.names = context, attackers
         self.first_steps, self.steps = first_steps, steps
         self.attackers: dict[AttackerName, nn.Module] = {}
         self.tests = 0
         halves = [_halves(side, samples, context.seed) for side in (context.members, context.nonmembers)]
-        self._known = [half for pair in halves for half in pair]  # member fit, member judge, nonmember fit, nonmember judge
+        self._known = [half for pair in halves for half in pair]  # members: fit, judge; non-members: fit, judge
         validation = _some(context.validation, 2 * samples, context.seed)
         self._labels = [part.y for part in (*self._known, validation)]
         self._x = np.concatenate([part.x for part in (*self._known, validation)])
@@ -60,16 +63,20 @@ class SafetyTest:
     def observe(self, module: nn.Module) -> Observation:
         """One forward pass serves the task accuracy and every attacker."""
         artifact = TorchArtifact(module, "candidate", self.context.input_shape, self.context.classes)
-        features = artifact.unpack().features(self._x) if "white" in self.names else _without_penultimate(artifact.logits(self._x))
+        if "white" in self.names:
+            features = artifact.unpack().features(self._x)
+        else:
+            features = _without_penultimate(artifact.logits(self._x))
         logits, penultimate = (np.split(part, self._cuts) for part in (features.logits, features.penultimate))
         task = float((logits[-1].argmax(1) == self._labels[-1]).mean())
         inputs: dict[AttackerName, list[neural.Inputs]] = {
-            name: [_inputs(name, Features(logits[i], penultimate[i]), self._labels[i]) for i in range(4)] for name in self.names
+            name: [_inputs(name, Features(logits[i], penultimate[i]), self._labels[i]) for i in range(4)]
+            for name in self.names
         }
         return Observation(task, inputs)
 
     def judge(self, observations: Sequence[Observation]) -> list[Outcome]:
-        """The attackers train on all candidates' answers together, so one fit serves them all and they meet the same attacker."""
+        """The attackers train on all candidates' answers together: one fit serves all, and all meet the same one."""
         attack: list[dict[AttackerName, float]] = [{} for _ in observations]
         for name in self.names:
             fit_in, _, fit_out, _ = (_pool([seen.inputs[name][part] for seen in observations]) for part in range(4))
@@ -78,7 +85,8 @@ class SafetyTest:
                 self.attackers[name] = self._fitted_scale(name, fit_in, fit_out)
             network = self.attackers[name]
             steps = self.first_steps if cold else self.steps
-            neural.train_steps(network, fit_in, fit_out, steps, neural.Fitting(), derive(self.context.seed, "safety test", self.tests))
+            seed = derive(self.context.seed, "safety test", self.tests)
+            neural.train_steps(network, fit_in, fit_out, steps, neural.Fitting(), seed)
             for number, seen in enumerate(observations):
                 caught = (neural.score(network, seen.inputs[name][1]) > 0).mean()
                 spared = (neural.score(network, seen.inputs[name][3]) <= 0).mean()
@@ -87,7 +95,8 @@ class SafetyTest:
         return [Outcome(seen.task, found) for seen, found in zip(observations, attack, strict=True)]
 
     def state(self) -> dict[str, Any]:
-        return {"tests": self.tests, "attackers": {name: network.state_dict() for name, network in self.attackers.items()}}
+        attackers = {name: network.state_dict() for name, network in self.attackers.items()}
+        return {"tests": self.tests, "attackers": attackers}
 
     def restore(self, state: dict[str, Any]) -> None:
         self.tests = state["tests"]

@@ -1,4 +1,4 @@
-"""`set`: sparse evolutionary training (Mocanu et al. 2018): prune the smallest positive and least negative, grow at random."""
+"""`set`: sparse evolutionary training (Mocanu et al. 2018): prune the weights nearest zero by sign, grow at random."""
 
 from safedeploy.methods.base import Context
 from safedeploy.methods.dynamic import DynamicOptions, DynamicSparse

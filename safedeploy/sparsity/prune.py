@@ -16,13 +16,16 @@ def magnitude(weights: Weights, masks: Weights, rate: float) -> dict[str, Tensor
 
 
 def threshold(weights: Weights, masks: Weights, rate: float) -> dict[str, Tensor]:
-    """The share `rate` of all active weights that is smallest in magnitude: one threshold for the whole network.
+    """All active weights below one threshold for the whole network, in units of each layer's root mean square.
 
-    SafeCompress names a threshold strategy without defining it; a network-wide threshold is our reading: layers whose
-    weights are small lose more than under `magnitude`, up to all but one of them, or as many as have a free place.
+    SafeCompress names a threshold strategy without defining it; this is our reading. The threshold is set so that the
+    share `rate` of the network falls below it; layers with many weights far under their own scale lose more than under
+    `magnitude`, up to all but one, or as many as have a free place. Without the unit, layers of wide fan-in, whose
+    weights are all small, would lose everything they have learned.
     """
     counts = [int(mask.sum()) for mask in masks.values()]
-    magnitudes = torch.cat([weights[name].abs()[mask] for name, mask in masks.items()])
+    active = [weights[name].abs()[mask] for name, mask in masks.items()]
+    magnitudes = torch.cat([part / part.square().mean().sqrt().clamp_min(1e-12) for part in active])
     below = torch.zeros(magnitudes.numel(), dtype=torch.bool, device=magnitudes.device)
     below[magnitudes.argsort(stable=True)[: sum(drop_count(mask, rate) for mask in masks.values())]] = True
     dropped = {}

@@ -32,18 +32,25 @@ def test_magnitude_drops_the_smallest_of_each_layer():
     assert drop("magnitude", layers, 0.5) == {"a": {0, 1}, "b": {0, 2}}
 
 
-def test_threshold_drops_the_smallest_of_the_network():
-    """Four of eight in all, wherever they are: three of the small layer, one of the large."""
+def test_threshold_drops_the_smallest_of_the_network_in_units_of_each_layers_scale():
+    """Over their root mean squares 15.0 and 29.7 they are .03 .01 2 .13 and .67 .84 1.01 1.35: the four smallest go."""
     layers = {
-        "a": layer(0.5, -0.1, None, 3.0, -2.0, None, None, None),
-        "b": layer(2.5, None, -20.0, None, 30.0, -40.0, None),
+        "a": layer(0.5, -0.1, None, 30.0, -2.0, None, None, None),
+        "b": layer(20.0, None, -25.0, None, 30.0, -40.0, None),
     }
     assert drop("threshold", layers, 0.5) == {"a": {0, 1, 4}, "b": {0}}
 
 
+def test_threshold_does_not_mind_a_layers_scale():
+    layers = {"a": layer(0.5, -0.1, None, 30.0, -2.0, None, None, None), "b": layer(2.0, 3.0, 4.0, None, None, None)}
+    scaled = {"a": layers["a"], "b": (1e-3 * layers["b"][0], layers["b"][1])}
+    assert drop("threshold", scaled, 0.5) == drop("threshold", layers, 0.5)
+
+
 def test_threshold_leaves_every_layer_one_weight():
-    layers = {"a": layer(0.1, 0.2, None, None), "b": layer(5.0, 6.0, 7.0, 8.0, None, None, None, None)}
-    assert drop("threshold", layers, 0.5) == {"a": {0}, "b": {0}}
+    """Four of six fall below: 1 of b, then both of a, then one of three equal ones; a keeps one all the same."""
+    layers = {"a": layer(0.1, 0.1, None, None), "b": layer(1.0, 100.0, 100.0, 100.0, None, None, None, None)}
+    assert drop("threshold", layers, 0.9) == {"a": {0}, "b": {0, 1}}
 
 
 def test_threshold_drops_its_share_where_magnitudes_tie():
