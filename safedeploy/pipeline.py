@@ -1,4 +1,4 @@
-"""The stages of a run: compress, export, audit, bench, report; each leaves files in the run directory and is kept while they are good."""
+"""The stages of a run: compress, export, audit, bench, report; what an earlier one left is kept while it is good."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,7 +45,10 @@ class Examples:
 
 
 def compress(recipe: Recipe, runs: Path = Path("runs"), *, resume: bool = False, progress: Progress = silent) -> RunDir:
-    """Train as the recipe says; leaves model.safetensors and summary.json in runs/NAME. `resume` continues a run that was cut off."""
+    """Train as the recipe says; leaves model.safetensors and summary.json in runs/NAME.
+
+    `resume` continues a run that was cut off. Raises UserError for bad input, before anything is written.
+    """
     _target_name(recipe.target)
     run = RunDir(runs / recipe.name)
     if run.recipe.exists() and not resume:
@@ -72,7 +75,9 @@ def load(root: Path) -> "nn.Module":
     if not run.weights.is_file():
         raise UserError(f"{root} has no weights yet: finish it with 'safedeploy compress --resume {root}'")
     examples = load_examples(run)
-    module = build_model(recipe.model.name, examples.dataset.input_shape, len(examples.dataset.class_names), recipe.seed)
+    module = build_model(
+        recipe.model.name, examples.dataset.input_shape, len(examples.dataset.class_names), recipe.seed
+    )
     try:
         stored = load_file(run.weights)
         module.load_state_dict({name: value for name, value in stored.items() if not name.startswith("mask:")})
@@ -88,7 +93,10 @@ def load_examples(run: RunDir, data_root: str | None = None) -> Examples:
     source = recipe.data if data_root is None else recipe.data.model_copy(update={"root": data_root})
     dataset, split = load_dataset(source), read_split(run.split)
     if dataset.fingerprint != split.fingerprint:
-        raise UserError(f"the data of '{recipe.data.source}' is not what {run.root} was trained on (fingerprints differ): give the same files")
+        raise UserError(
+            f"the data of '{recipe.data.source}' is not what {run.root} was trained on (fingerprints differ):"
+            " give the same files"
+        )
     return Examples(dataset, split)
 
 
@@ -127,7 +135,7 @@ def audit(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Evidence:
-    """Attack the file `path`. In a bundle its run's split says who was a member; otherwise `members` and `nonmembers` (.npz) do."""
+    """Attack the file `path`. In a bundle its run's split says who was a member, else two .npz files do."""
     from safedeploy.audit.exam import halved
 
     artifact = open_artifact(path)
@@ -151,7 +159,7 @@ def audit(
 
 
 def exam_of_run(run: RunDir, data_root: str | None = None) -> "Exam":
-    """The audit's questions for every file of a run: its evaluation roles, and the known roles as the attacker's knowledge."""
+    """What every file of a run is asked: its evaluation roles, with the known roles as the attacker's knowledge."""
     return _exam(load_examples(run, data_root), read_recipe(run.recipe).seed)
 
 
@@ -170,12 +178,17 @@ def _exam(examples: Examples, seed: int) -> "Exam":
 
 
 def bench(
-    paths: Sequence[Path], *, protocol: Literal["quick", "full"] = "quick", threads: int = 1, progress: Progress = silent
+    paths: Sequence[Path],
+    *,
+    protocol: Literal["quick", "full"] = "quick",
+    threads: int = 1,
+    progress: Progress = silent,
 ) -> list[Timing]:
-    """Time files on this machine, alternating where there are several; a file of a bundle gets its timing into its run."""
+    """Time files on this machine, alternating where there are several; a bundle's file gets its timing into its run."""
     from safedeploy.bench.protocol import bench as time_files
 
-    timings = time_files(paths, protocol=protocol, threads=threads, progress=progress(f"time {len(paths)} file{'s' * (len(paths) > 1)}"))
+    stage = progress(f"time {len(paths)} file{'s' * (len(paths) > 1)}")
+    timings = time_files(paths, protocol=protocol, threads=threads, progress=stage)
     for path, timing in zip(paths, timings, strict=True):
         if run := run_of_artifact(path):
             timing.write(run.benches / f"{path.name}.json")
@@ -193,7 +206,7 @@ def report(root: Path) -> Path:
 
 
 def run(recipe: Recipe, runs: Path = Path("runs"), *, fresh: bool = False, progress: Progress = silent) -> RunDir:
-    """The whole road: a dense control and the method, trained equally long on one split, exported, audited, timed, reported.
+    """The whole road: a dense control and the method, trained equally long on one split, exported, audited and timed.
 
     What an earlier, cut-off run of the same recipe left good is kept; `fresh` starts over.
     """
@@ -229,14 +242,16 @@ def run(recipe: Recipe, runs: Path = Path("runs"), *, fresh: bool = False, progr
             dense_file = _control_file(made, path) if part == made else "this is the dense control itself"
             evidence = _audit(path, exam, recipe.audit.budget, dense_file, _titled(progress, part))
             evidence.write(part.audits / f"{path.name}.json")
-    if not all(_is_of(open_run(path.parent.parent.parent).benches / f"{path.name}.json", path, Timing) for path in files):
+    if not all(
+        _is_of(open_run(path.parent.parent.parent).benches / f"{path.name}.json", path, Timing) for path in files
+    ):
         bench(files, protocol=recipe.bench.protocol, threads=recipe.bench.threads, progress=progress)
     report(made.root)
     return made
 
 
 def _prepared(recipe: Recipe, run: RunDir | None) -> tuple[Examples, "nn.Module", "Hooks"]:
-    """What a training begins with; `run` is where its split may be. Raises UserError for bad input and writes nothing."""
+    """What a training begins with; `run`: where its split may be. Raises UserError for bad input; writes nothing."""
     _need_torch("training")
     from safedeploy.methods.base import Context
     from safedeploy.methods.registry import make_method
@@ -249,7 +264,9 @@ def _prepared(recipe: Recipe, run: RunDir | None) -> tuple[Examples, "nn.Module"
         examples = load_examples(run)
     else:
         dataset = load_dataset(recipe.data)
-        split = draw_split(dataset.y, dataset.official_test, recipe.split, recipe.seed, dataset.fingerprint, dataset.class_names)
+        split = draw_split(
+            dataset.y, dataset.official_test, recipe.split, recipe.seed, dataset.fingerprint, dataset.class_names
+        )
         examples = Examples(dataset, split)
     dataset = examples.dataset
     module = build_model(recipe.model.name, dataset.input_shape, len(dataset.class_names), recipe.seed)
@@ -325,7 +342,12 @@ def _audit(path: Path, exam: "Exam", budget: Mapping[str, float], dense: Path | 
 
     control: DenseControl | str = dense if isinstance(dense, str) else _dense_control(dense, exam, progress)
     return audit_artifact(
-        open_artifact(path), artifact_info(path), exam, budget=budget, dense=control, progress=progress(f"audit {path.name}")
+        open_artifact(path),
+        artifact_info(path),
+        exam,
+        budget=budget,
+        dense=control,
+        progress=progress(f"audit {path.name}"),
     )
 
 
@@ -374,4 +396,3 @@ def _need_torch(what: str) -> None:
 
     if find_spec("torch") is None:
         raise missing_extra(what, "train")
-
