@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from safedeploy.errors import UserError
 from safedeploy.recipe import TrainingRecipe
+from safedeploy.threads import limited, suitable
 from safedeploy.training import checkpoint
 from safedeploy.training.device import deterministic, make_accelerator
 from safedeploy.training.evaluate import accuracy
@@ -30,7 +30,7 @@ def run_training(
 ) -> Training:
     """Train `module` in place. A checkpoint is written after every epoch; one that is found is continued from.
 
-    members, validation: (x (n, *input_shape) float32, y (n,) int64). Raises UserError when the loss stops being finite.
+    members, validation: (x (n, *input_shape) float32, y (n,) int64). Raises UserError where the training diverges.
     """
     deterministic()
     accelerator = make_accelerator(recipe.device, recipe.precision)
@@ -47,9 +47,7 @@ def run_training(
         hooks.restore(state["hooks"])
 
     def after_epoch(training: Training) -> None:
-        if not torch.isfinite(training.mean_loss):
-            rate = f"lower the learning rate ({recipe.learning_rate:g})"
-            raise UserError(f"the loss is not finite after epoch {training.epoch}: {rate}")
+        training.require_finite()
         log(
             {
                 "event": "epoch",
@@ -62,8 +60,10 @@ def run_training(
         content = {"training": training.state(), "hooks": hooks.state(), "metrics_bytes": log.position}
         checkpoint.save(checkpoints, training.step, content)
 
+    size = sum(parameter.numel() for parameter in module.parameters())
     try:
-        train(training, after_epoch=after_epoch, progress=progress)
+        with limited(suitable(size)):
+            train(training, after_epoch=after_epoch, progress=progress)
     finally:
         log.close()
     module.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]

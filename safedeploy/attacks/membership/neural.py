@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from safedeploy.roc import auc, best_threshold
 from safedeploy.seeds import derive, torch_generator
+from safedeploy.threads import limited
 
 Inputs = tuple[Tensor, ...]  # each (n, …): what a network's forward takes
 
@@ -64,6 +65,7 @@ def layers(*widths: int, last: bool = False, dropout: float = 0.0) -> nn.Sequent
     return nn.Sequential(*modules)
 
 
+@limited(1)
 def train_steps(
     network: nn.Module, members: Inputs, nonmembers: Inputs, steps: int, fitting: Fitting, seed: int
 ) -> None:
@@ -85,6 +87,7 @@ def train_steps(
     network.eval()
 
 
+@limited(1)
 def fit(network: nn.Module, members: Inputs, nonmembers: Inputs, seed: int, fitting: Fitting = Fitting()) -> float:
     """Train on four fifths of the known samples, keep the state of best AUC on the rest; returns its best cut there."""
     generator = torch_generator(seed, "attacker holdout")
@@ -109,6 +112,7 @@ def fit(network: nn.Module, members: Inputs, nonmembers: Inputs, seed: int, fitt
     return best_threshold(score(network, held_in), score(network, held_out))
 
 
+@limited(1)
 @torch.no_grad()
 def score(network: nn.Module, inputs: Inputs, batch_size: int = 4096) -> NDArray[np.float64]:
     """The network's membership logits, (n,)."""
