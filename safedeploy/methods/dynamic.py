@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any, Self
 
-import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
@@ -61,10 +60,9 @@ class DynamicSparse(Hooks):
         if ahead >= self.options.gradient_steps or not self.due(training, training.step + 1 + ahead):
             return
         fresh = training.dense_gradients()
-        if self._gradients:
-            torch._foreach_add_([self._gradients[name] for name in fresh], list(fresh.values()))
-        else:
-            self._gradients = fresh
+        for name, earlier in self._gradients.items():
+            fresh[name] += earlier.to(fresh[name].device)  # a checkpoint is read on the CPU
+        self._gradients = fresh
 
     def after_step(self, training: Training) -> None:
         if self.due(training, training.step):

@@ -60,6 +60,10 @@ class SafeCompress(DynamicSparse):
         attackers = _ATTACKERS[options.attacker]
         self.test = SafetyTest(context, attackers, options.test_samples, options.first_steps, options.attacker_steps)
 
+    def begin(self, training: Training) -> None:
+        self.test.require_open(training.module)
+        super().begin(training)
+
     def change(self, training: Training, gradients: dict[str, Tensor]) -> None:
         if (training.step // self.options.interval) % self.selection.test_every == 0:
             self._select(training, gradients)
@@ -70,13 +74,15 @@ class SafeCompress(DynamicSparse):
         """Each strategy updates a copy, trains it on the same next batches and is tested; the best is trained on."""
         base = training.state()
         # the steps before the next update, whose gradients it sums, must still be ahead
-        steps = min(self.selection.candidate_steps, self.options.interval - self.options.gradient_steps, training.total_steps - training.step)
+        ahead = min(self.options.interval - self.options.gradient_steps, training.total_steps - training.step)
+        steps = min(self.selection.candidate_steps, ahead)
         tried, seen = [], []
         for strategy in self.selection.strategies:
             training.restore(base)
             training.set_masks(self.candidate(training, gradients, _pair(strategy)))
             for _ in range(steps):
                 training.one_step()
+            training.require_finite()
             seen.append(self.test.observe(training.module))
             tried.append(training.state())
         outcomes = self.test.judge(seen)

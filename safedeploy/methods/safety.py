@@ -9,10 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from safedeploy.artifacts.base import Features
+from safedeploy.artifacts.base import Features, Unopenable
 from safedeploy.artifacts.torch import TorchArtifact
 from safedeploy.attacks.membership import neural, neural_black, neural_white
 from safedeploy.data.samples import Samples
+from safedeploy.errors import UserError
 from safedeploy.methods.base import Context
 from safedeploy.seeds import derive, numpy_generator
 
@@ -60,9 +61,17 @@ class SafetyTest:
         self._x = np.concatenate([part.x for part in (*self._known, validation)])
         self._cuts = np.cumsum([len(labels) for labels in self._labels])[:-1]
 
+    def require_open(self, module: nn.Module) -> None:
+        """Raises UserError where the white-box attacker cannot look inside."""
+        if "white" in self.names:
+            try:
+                self._artifact(module).unpack()
+            except Unopenable as closed:
+                raise UserError(f"no white-box attacker can be simulated: {closed}; use --attacker black") from None
+
     def observe(self, module: nn.Module) -> Observation:
         """One forward pass serves the task accuracy and every attacker."""
-        artifact = TorchArtifact(module, "candidate", self.context.input_shape, self.context.classes)
+        artifact = self._artifact(module)
         if "white" in self.names:
             features = artifact.unpack().features(self._x)
         else:
@@ -104,6 +113,9 @@ class SafetyTest:
             width = len(weights["standardise_features.std"]) if name == "white" else 0
             self.attackers[name] = self._network(name, width)
             self.attackers[name].load_state_dict(weights)
+
+    def _artifact(self, module: nn.Module) -> TorchArtifact:
+        return TorchArtifact(module, "candidate", self.context.input_shape, self.context.classes)
 
     def _network(self, name: AttackerName, features: int) -> nn.Module:
         if name == "black":

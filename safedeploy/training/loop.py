@@ -10,6 +10,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional
 
+from safedeploy.errors import UserError
 from safedeploy.recipe import TrainingRecipe
 from safedeploy.seeds import derive, torch_generator
 from safedeploy.training.augment import augment
@@ -108,6 +109,13 @@ class Training:
         self._loss_sum += loss.detach()
         if self.step % self.steps_per_epoch == 0:
             self.mean_loss = self._loss_sum / self.steps_per_epoch
+
+    def require_finite(self) -> None:
+        """Raises UserError where the loss or a weight is not finite."""
+        values = [self._loss_sum, *self.parameters.values()]
+        if not all(bool(torch.isfinite(value).all()) for value in values):
+            rate = f"lower the learning rate ({self.recipe.learning_rate:g})"
+            raise UserError(f"the training diverged before step {self.step}: {rate}")
 
     @torch.no_grad()
     def set_masks(self, masks: dict[str, Tensor]) -> None:

@@ -147,8 +147,8 @@ def test_every_epoch_is_logged_with_its_loss_rate_and_validation_accuracy(small,
     assert not made.training.module.training
 
 
-def test_a_loss_that_is_not_finite_is_one_line(small, tmp_path):
-    with pytest.raises(UserError, match="the loss is not finite after epoch 1: lower the learning rate") as caught:
+def test_a_training_that_diverges_is_one_line(small, tmp_path):
+    with pytest.raises(UserError, match="the training diverged before step 6: lower the learning rate") as caught:
         small.run_in(tmp_path, recipe=small.recipe.model_copy(update={"learning_rate": 1e30}))
     assert "\n" not in str(caught.value)
     assert checkpoint.newest(tmp_path / "checkpoints") is None  # no checkpoint to resume into the same

@@ -1,0 +1,165 @@
+"""Every method: exact densities, updates when they are due, the same bits for the same seed and after a resume."""
+
+import pytest
+import torch
+
+from safedeploy.errors import UserError
+from safedeploy.methods.registry import METHODS
+from safedeploy.sparsity.budget import erk
+from safedeploy.sparsity.masks import layer_densities, shapes
+
+SPARSE = [name for name, entry in METHODS.items() if entry.sparse]
+DYNAMIC = ["set", "rigl", "safecompress"]
+
+
+class CutOff(Exception):  # noqa: N818
+    pass
+
+
+def watched(hooks, look):
+    """`hooks`, with `look(training)` called after each of its steps."""
+    after_step = hooks.after_step
+
+    def then_look(training):
+        after_step(training)
+        look(training)
+
+    hooks.after_step = then_look
+    return hooks
+
+
+@pytest.mark.parametrize("density", [0.03, 0.2, 0.7, 1.0])
+@pytest.mark.parametrize("name", SPARSE)
+def test_the_density_asked_for_is_the_density_got(toy, tmp_path, name, density):
+    made = toy.train(tmp_path, toy.method(name, density=density))
+    total = sum(mask.numel() for mask in made.masks.values())
+    assert sum(int(mask.sum()) for mask in made.masks.values()) == round(density * total)
+    assert {n: int(mask.sum()) for n, mask in made.masks.items()} == erk(shapes(made.module), density)
+    for layer in layer_densities(made.module):
+        assert layer.kept <= int(made.masks[layer.name].sum())
+        assert (made.weights[layer.name][~made.masks[layer.name]] == 0).all()
+
+
+@pytest.mark.parametrize("name", DYNAMIC)
+def test_a_dynamic_method_is_sparse_from_the_first_step_to_the_last(toy, tmp_path, name):
+    budgets = erk(shapes(toy.network()), 0.2)
+    seen = []
+
+    def look(training):
+        seen.append({n: int(mask.sum()) for n, mask in training.masks.items()})
+        for n, mask in training.masks.items():
+            assert (training.parameters[n][~mask] == 0).all()
+
+    toy.train(tmp_path, watched(toy.method(name), look))
+    assert len(seen) >= 40
+    assert all(counts == budgets for counts in seen)
+
+
+@pytest.mark.parametrize("name", ["set", "rigl"])
+def test_updates_come_at_every_interval_and_stop(toy, tmp_path, name):
+    """60 steps, an update every 5, none after three quarters."""
+    before, changed = [None], []
+
+    def look(training):
+        now = {n: mask.clone() for n, mask in training.masks.items()}
+        if before[0] is not None and any(not torch.equal(now[n], before[0][n]) for n in now):
+            changed.append(training.step)
+        before[0] = now
+
+    toy.train(tmp_path, watched(toy.method(name), look))
+    assert changed == [5, 10, 15, 20, 25, 30, 35, 40] + ([45] if 45 in changed else [])
+
+
+def test_an_update_replaces_the_share_the_cosine_says(toy, tmp_path):
+    """At step 5 of 45: 0.005 + 0.495 · ½ (1 + cos(π/9)) = 0.485 of each layer's weights."""
+    budgets = erk(shapes(toy.network()), 0.2)
+    before, replaced = {}, {}
+
+    def look(training):
+        if training.step == 4:
+            before.update({n: mask.clone() for n, mask in training.masks.items()})
+        if training.step == 5:
+            replaced.update({n: int((before[n] & ~mask).sum()) for n, mask in training.masks.items()})
+
+    toy.train(tmp_path, watched(toy.method("set"), look))
+    free = {n: mask.numel() - budgets[n] for n, mask in before.items()}
+    assert replaced == {n: min(int(0.48507 * kept), free[n]) for n, kept in budgets.items()}
+
+
+def test_magnitude_is_dense_up_to_the_cut_and_keeps_the_largest(toy, tmp_path):
+    kept = {}
+
+    def look(training):
+        if training.step == 29:
+            assert training.masks == {}
+        if training.step == 30:
+            kept.update({n: mask.clone() for n, mask in training.masks.items()})
+            for n, mask in kept.items():
+                assert int(training.parameters[n].count_nonzero()) == int(mask.sum())
+
+    made = toy.train(tmp_path, watched(toy.method("magnitude"), look))
+    assert all(torch.equal(made.masks[n], mask) for n, mask in kept.items())
+
+
+def test_magnitude_prunes_a_training_of_a_single_step_too(toy, tmp_path):
+    recipe = toy.recipe.model_copy(update={"epochs": 1, "batch_size": 200})
+    made = toy.train(tmp_path, toy.method("magnitude", {"prune_at": 0.2}), recipe)
+    assert made.training.total_steps == 1
+    total = sum(mask.numel() for mask in made.masks.values())
+    assert sum(int(mask.sum()) for mask in made.masks.values()) == round(0.2 * total)
+
+
+@pytest.mark.parametrize("name", SPARSE)
+def test_a_density_that_leaves_a_layer_empty_fails_before_the_first_step(toy, tmp_path, name):
+    stepped = []
+    with pytest.raises(UserError, match="use at least"):
+        toy.train(tmp_path, watched(toy.method(name, density=0.0001), stepped.append))
+    assert stepped == []
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_same_seed_gives_the_same_bits(toy, tmp_path, name):
+    first, again = (toy.train(tmp_path / run, toy.method(name)) for run in ("first", "again"))
+    other = toy.train(tmp_path / "other", toy.method(name, seed=1), seed=1)
+    assert all(torch.equal(first.weights[n], again.weights[n]) for n in first.weights)
+    assert first.text == again.text
+    assert not torch.equal(first.weights["0.weight"], other.weights["0.weight"])
+
+
+@pytest.mark.parametrize("cut", [7, 21, 33, 52])
+@pytest.mark.parametrize("name", METHODS)
+def test_a_resumed_training_ends_with_the_same_weights_and_the_same_log(toy, tmp_path, name, cut):
+    def stop(training):
+        if training.step >= cut:
+            raise CutOff
+
+    whole = toy.train(tmp_path / "whole", toy.method(name))
+    with pytest.raises(CutOff):
+        toy.train(tmp_path / "cut", watched(toy.method(name), stop))
+    resumed = toy.train(tmp_path / "cut", toy.method(name))
+    assert [n for n in whole.weights if not torch.equal(whole.weights[n], resumed.weights[n])] == []
+    assert all(torch.equal(whole.masks[n], resumed.masks[n]) for n in whole.masks)
+    assert resumed.text == whole.text
+
+
+@pytest.mark.parametrize("summed", [1, 3])
+def test_rigl_grows_where_the_gradients_of_the_last_steps_are_largest(toy, tmp_path, summed):
+    """Dense gradients, those of inactive weights included, summed over `gradient_steps`."""
+    gradients, masks = [], {}
+    hooks = toy.method("rigl", {"gradient_steps": summed})
+    after_backward = hooks.after_backward
+
+    def keep(training):
+        gradients.append(training.parameters["3.weight"].grad.clone())
+        after_backward(training)
+
+    def look(training):
+        if training.step in (4, 5):
+            masks[training.step] = training.masks["3.weight"].clone()
+
+    hooks.after_backward = keep
+    toy.train(tmp_path, watched(hooks, look))
+    strength = torch.stack(gradients[5 - summed : 5]).sum(0).abs()
+    grown, left = masks[5] & ~masks[4], ~masks[4] & ~masks[5]
+    assert grown.any()
+    assert strength[grown].min() >= strength[left].max()
