@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from safedeploy.errors import UserError
+from safedeploy.errors import UserError, unknown
 from safedeploy.rundir import write_text
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -127,15 +127,31 @@ def validate(content: dict[str, Any], source: str) -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"{source}: {explain(error)}") from None
+        raise UserError(f"{source}: {explain(error, Recipe)}") from None
 
 
-def explain(error: ValidationError) -> str:
-    """The first fault of a pydantic error, in one line."""
+def explain(error: ValidationError, model: type[BaseModel]) -> str:
+    """The first fault of a pydantic error about `model`, in one line; for an unknown name, the nearest known one."""
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
+    path = [str(part) for part in first["loc"]]
+    where = ".".join(path)
+    if first["type"] == "extra_forbidden":
+        message = str(unknown("key", path[-1], _keys(model, path[:-1])))
+    elif first["type"] == "literal_error" and isinstance(first["input"], str):
+        message = str(unknown("value", first["input"], re.findall(r"'([^']*)'", first["ctx"]["expected"])))
+    else:
+        message = first["msg"].removeprefix("Value error, ")
     return f"{where}: {message}" if where else message
+
+
+def _keys(model: type[BaseModel], path: list[str]) -> list[str]:
+    """The keys of the section of `model` that `path` leads to."""
+    for part in path:
+        inner = model.model_fields[part].annotation
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []
+        model = inner
+    return list(model.model_fields)
 
 
 def budget_fault(key: str, limit: float) -> str | None:

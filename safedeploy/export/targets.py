@@ -114,4 +114,4 @@ def _parse(content: str, source: str) -> Target:
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"target {source} is not TOML: {error}") from None
     except ValidationError as error:
-        raise UserError(f"target {source}: {explain(error)}") from None
+        raise UserError(f"target {source}: {explain(error, Target)}") from None

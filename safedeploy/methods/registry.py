@@ -42,7 +42,7 @@ def read_options(recipe: MethodRecipe) -> Options:
     try:
         return model.model_validate(recipe.options)
     except ValidationError as error:
-        raise UserError(f"--method {recipe.name}: {explain(error)}") from None
+        raise UserError(f"--method {recipe.name}: {explain(error, model)}") from None
 
 
 def make_method(recipe: MethodRecipe, context: Context) -> Hooks:
