@@ -186,3 +186,17 @@ def test_run_walks_the_whole_road_and_a_second_run_finds_it_done(typed, home, tr
 
 def test_the_class_names_of_the_bundle_are_the_data_sets(bundle):
     assert Manifest.read(bundle / "manifest.json").classes == [str(digit) for digit in range(10)]
+
+
+def test_an_export_that_strays_further_than_its_target_allows_fails_with_the_figures(typed, home, trained_run):
+    run = shutil.copytree(trained_run, home / "runs" / "tiny")
+    (home / "strict.toml").write_text(
+        'name = "strict"\ndescription = "no rounding"\nfiles = ["model.pte"]\n'
+        "[tolerance.float32]\nlogit_difference = 1e-12\n"
+    )
+    answer = typed("export", run, "--target", "strict.toml")
+    assert answer.code == 1
+    last = answer.err.splitlines()[-1]
+    assert last.startswith("safedeploy: model.pte strays from the torch model")
+    assert "max logit difference" in last
+    assert not (run / "bundle" / "strict").exists()

@@ -3,13 +3,17 @@
 from safedeploy.cli import options as o
 
 
-def data(data_root: o.DataRootOption = None) -> None:
+def data(data_root: o.DataRootOption = None, json: o.JsonOption = False) -> None:
     """List the built-in data sets and whether their files are found."""
-    from safedeploy.cli.show import table
+    from dataclasses import asdict
+
+    from safedeploy.cli.show import print_json, table
     from safedeploy.data.load import list_datasets
     from safedeploy.data.root import data_root as root_of
 
-    rows = [
-        [listed.name, "yes" if listed.found else "no", listed.where] for listed in list_datasets(root_of(data_root))
-    ]
-    table("Data sets", ["name", "found", "where"], rows)
+    listed = list_datasets(root_of(data_root))
+    if json:
+        print_json([asdict(one) for one in listed])
+    else:
+        rows = [[one.name, "yes" if one.found else "no", one.where] for one in listed]
+        table("Data sets", ["name", "found", "where"], rows)

@@ -5,9 +5,16 @@ from typing import Annotated
 
 import typer
 
+from safedeploy.cli import options as o
 
-def report(run: Annotated[Path, typer.Argument(help="A run, as runs/NAME.")]) -> None:
+
+def report(
+    run: Annotated[Path, typer.Argument(help="A run, as runs/NAME.")],
+    json: o.JsonOption = False,
+) -> None:
     """Write report.html of a run, from what is on disk."""
     from safedeploy import pipeline
+    from safedeploy.cli.show import print_json
 
-    print(pipeline.report(run))
+    page = pipeline.report(run)
+    print_json({"run": str(run), "report": str(page)}) if json else print(page)

@@ -1,5 +1,6 @@
 """Ctrl-C in a real process: one line that says how to go on, and going on really works."""
 
+import json
 import shutil
 import signal
 import subprocess
@@ -20,7 +21,8 @@ def epochs_done(run: Path) -> int:
 
 
 def stopped(home: Path, run: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Types the command and presses Ctrl-C in the middle of the training that `run` holds."""
+    """Types the command and presses Ctrl-C when `run` has trained four epochs more."""
+    before = epochs_done(run)
     with subprocess.Popen(
         [sys.executable, "-m", "safedeploy", *arguments],
         cwd=home,
@@ -29,7 +31,7 @@ def stopped(home: Path, run: Path, *arguments: str) -> "subprocess.CompletedProc
         text=True,
     ) as process:
         patience = time.monotonic() + 120
-        while epochs_done(run) < 4 and process.poll() is None and time.monotonic() < patience:
+        while epochs_done(run) < before + 4 and process.poll() is None and time.monotonic() < patience:
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=120)
@@ -61,8 +63,11 @@ def test_run_stopped_by_ctrl_c_in_the_controls_training_is_continued_by_the_same
     assert last == "safedeploy: interrupted; what was finished is kept; type the same command to continue it"
     assert (home / "runs/cut/recipe.toml").exists()
     reached = epochs_done(home / "runs/cut/dense")
-    stopped(home, home / "runs/cut/dense", *options)
-    assert epochs_done(home / "runs/cut/dense") >= reached - 1
+    assert stopped(home, home / "runs/cut/dense", *options).returncode == 130
+    lines = (home / "runs/cut/dense/metrics.jsonl").read_text().splitlines()
+    epochs = [json.loads(line)["epoch"] for line in lines if '"event": "epoch"' in line]
+    assert epochs == list(range(1, len(epochs) + 1))
+    assert len(epochs) >= reached + 3
 
 
 def test_another_recipe_does_not_continue_a_stopped_run(typed, home, trained_run):

@@ -145,3 +145,15 @@ def test_a_verdict_that_cannot_be_given_exits_0_or_with_strict_3(typed, stranger
     sides = ["--members", stranger.members, "--nonmembers", stranger.nonmembers, "--budget", "tpr@0.001=0.5"]
     assert typed("audit", stranger.model, *sides).code == 0
     assert typed("audit", stranger.model, *sides, "--strict").code == 3
+
+
+def test_every_command_has_json(typed):
+    for command in COMMANDS:
+        assert "--json" in typed(command, "--help").out
+
+
+def test_what_lists_has_json_too(typed, home):
+    listed = {one["name"]: one["found"] for one in json.loads(typed("data", "--json").out)}
+    assert listed["digits"]
+    assert not listed["mnist"]
+    assert {one["name"] for one in json.loads(typed("targets", "--json").out)} >= {"android", "ios", "linux-arm64"}
