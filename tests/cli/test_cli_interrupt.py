@@ -17,7 +17,7 @@ EPOCHS = 40
 
 def epochs_done(run: Path) -> int:
     metrics = run / "metrics.jsonl"
-    return metrics.read_text().count('"epoch"') if metrics.exists() else 0
+    return metrics.read_text().count('"event": "epoch"') if metrics.exists() else 0
 
 
 def stopped(home: Path, run: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
