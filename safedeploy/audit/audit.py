@@ -7,10 +7,11 @@ from safedeploy.artifacts.base import Artifact, Unopenable
 from safedeploy.artifacts.remember import remember
 from safedeploy.attacks.base import Attack
 from safedeploy.attacks.membership import ATTACKS
-from safedeploy.audit.budget import fprs
+from safedeploy.audit.budget import check_budget, fprs
 from safedeploy.audit.exam import Exam
 from safedeploy.audit.judge import FPRS, judge
 from safedeploy.audit.verdict import decide
+from safedeploy.errors import UserError
 from safedeploy.results import (
     ArtifactInfo,
     AttackEvidence,
@@ -38,7 +39,11 @@ def audit(
     attacks: Sequence[Attack] = ATTACKS,
     progress: Callable[[float], None] | None = None,
 ) -> Evidence:
-    """Evidence on `artifact`. `dense`: the dense control's own evidence, or why there is none."""
+    """Evidence on `artifact`. `dense`: the dense control's own evidence, or why there is none.
+
+    Raises UserError where none of `attacks` can run.
+    """
+    check_budget(budget)
     artifact = remember(artifact)
     found: list[AttackEvidence] = []
     not_run: list[AttackNotRun] = []
@@ -56,6 +61,9 @@ def audit(
             found.append(judge(attack, scores, exam, asked))
         if progress:
             progress((number + 1) / (len(attacks) + 1))
+    if not found:
+        reasons = "; ".join(f"{attack.name}: {attack.reason}" for attack in not_run)
+        raise UserError(f"no attack could run on {artifact.name}: {reasons or 'none was asked for'}")
     controls = Controls(
         correctness=correctness_control(artifact, exam),
         blind=exam.blind,
@@ -89,7 +97,7 @@ def task(artifact: Artifact, exam: Exam) -> Task:
 
 
 def correctness_control(artifact: Artifact, exam: Exam) -> CorrectnessControl:
-    """'Member if right' has balanced accuracy ½ (1 + accuracy on members − accuracy on non-members) (Yeom et al. 2018)."""
+    """'Member if right' has balanced accuracy ½ (1 + member accuracy − non-member accuracy) (Yeom et al. 2018)."""
     inside, outside = _correct(artifact, exam)
     members, nonmembers = len(exam.members.y), len(exam.nonmembers.y)
     value, low, high = mean_of_proportions_interval((inside, members), (nonmembers - outside, nonmembers))

@@ -1,4 +1,4 @@
-"""The blind control: can inputs and labels alone tell members from non-members? Then the sets differ, and no attack proves anything."""
+"""The blind control: can inputs and labels alone tell members from others? Then nothing is proven."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +14,12 @@ CONFIDENCE = 0.99  # of the interval that must exclude ½ before the sets are ca
 
 
 def blind_control(knowledge: Knowledge, members: Samples, nonmembers: Samples) -> BlindControl:
-    """Extremely randomised trees on the raw inputs and the label, fitted on the known samples, judged on the evaluation samples."""
+    """Extremely randomised trees on inputs and label, fitted on the known samples, judged on the evaluation ones."""
     from sklearn.ensemble import ExtraTreesClassifier
 
     known = [_rows(_some(side, knowledge.seed)) for side in (knowledge.members, knowledge.nonmembers)]
-    trees = ExtraTreesClassifier(n_estimators=200, min_samples_leaf=5, random_state=derive(knowledge.seed, "blind") % 2**32)
+    seed = derive(knowledge.seed, "blind") % 2**32
+    trees = ExtraTreesClassifier(n_estimators=200, min_samples_leaf=5, random_state=seed)
     trees.fit(np.concatenate(known), np.repeat([1, 0], [len(side) for side in known]))
     inside, outside = (trees.predict_proba(_rows(side))[:, 1] for side in (members, nonmembers))
     value, low, high = auc_interval(inside, outside)

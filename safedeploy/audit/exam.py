@@ -13,11 +13,12 @@ from safedeploy.results import BlindControl
 from safedeploy.seeds import numpy_generator
 
 MIN_SAMPLES = 50
+MIN_KNOWN = 10
 
 
 @dataclass(frozen=True, eq=False)
 class Exam:
-    """`members` and `nonmembers` are the evaluation samples, disjoint from `knowledge`; `test`, if any, is for the model's own accuracy."""
+    """`members` and `nonmembers` are the evaluation samples, disjoint from `knowledge`; `test` is for accuracy."""
 
     knowledge: Knowledge
     members: Samples
@@ -28,16 +29,23 @@ class Exam:
     def __post_init__(self) -> None:
         for side, samples in (("members", self.members), ("non-members", self.nonmembers)):
             if len(samples.y) < MIN_SAMPLES // 2:
-                raise UserError(f"only {len(samples.y)} {side} to judge on; an audit needs at least {MIN_SAMPLES} {side} in all")
+                needed = f"an audit needs at least {MIN_SAMPLES} {side} in all"
+                raise UserError(f"only {len(samples.y)} {side} to judge on; {needed}")
+        for side, samples in (("members", self.knowledge.members), ("non-members", self.knowledge.nonmembers)):
+            if len(samples.y) < MIN_KNOWN:
+                needed = f"it needs at least {MIN_KNOWN}"
+                raise UserError(f"only {len(samples.y)} {side} for the attacker to learn from; {needed}")
         inside, outside = (set(np.unique(samples.y).tolist()) for samples in (self.members, self.nonmembers))
         for label in sorted(inside ^ outside):
             side = "non-members" if label in inside else "members"
-            raise UserError(f"class {self.class_names[label]} has no {side}: give both sets examples of the same classes")
+            name = self.class_names[label]
+            raise UserError(f"class {name} has no {side}: give both sets examples of the same classes")
 
     @cached_property
     def targets(self) -> Samples:
         """Members, then non-members: one object, so that every attack shares the artifact's answers on it."""
-        return Samples(np.concatenate([self.members.x, self.nonmembers.x]), np.concatenate([self.members.y, self.nonmembers.y]))
+        sides = (self.members, self.nonmembers)
+        return Samples(np.concatenate([side.x for side in sides]), np.concatenate([side.y for side in sides]))
 
     @cached_property
     def blind(self) -> BlindControl:
@@ -55,7 +63,10 @@ def halved(members: Samples, nonmembers: Samples, class_names: tuple[str, ...], 
 
 
 def _halves(samples: Samples, seed: int) -> tuple[Samples, Samples]:
+    """(known, judged): every second sample in order of class, so that a class of two or more is in both."""
     order = numpy_generator(seed, "halves").permutation(len(samples.y))
     by_class = order[np.argsort(samples.y[order], kind="stable")]
-    judged, known = np.sort(by_class[0::2]), np.sort(by_class[1::2])  # a class of one is judged, not known
+    alone = np.bincount(samples.y)[samples.y[by_class]] == 1  # judged: the other set may hold more of that class
+    shared = by_class[~alone]
+    judged, known = np.sort(np.concatenate([by_class[alone], shared[0::2]])), np.sort(shared[1::2])
     return Samples(samples.x[known], samples.y[known]), Samples(samples.x[judged], samples.y[judged])

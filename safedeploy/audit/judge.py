@@ -18,16 +18,16 @@ def judge(attack: Attack, scores: Scores, exam: Exam, fprs: Sequence[float] = FP
     inside, outside = scores.values[:count], scores.values[count:]
     value, low, high = roc.auc_interval(inside, outside)
     hits, passes = int((inside >= scores.threshold).sum()), int((outside < scores.threshold).sum())
-    accuracy, accuracy_low, accuracy_high = roc.mean_of_proportions_interval((hits, inside.size), (passes, outside.size))
+    balanced = roc.mean_of_proportions_interval((hits, inside.size), (passes, outside.size))
     return AttackEvidence(
         name=attack.name,
         access=attack.access,
         auc=value,
         auc_low=low,
         auc_high=high,
-        balanced_accuracy=accuracy,
-        balanced_accuracy_low=accuracy_low,
-        balanced_accuracy_high=accuracy_high,
+        balanced_accuracy=balanced[0],
+        balanced_accuracy_low=balanced[1],
+        balanced_accuracy_high=balanced[2],
         tpr=[roc.tpr_at_fpr(inside, outside, fpr) for fpr in fprs],
         roc=roc.thin_curve(inside, outside),
         histogram=roc.score_histogram(inside, outside),
@@ -40,9 +40,6 @@ def _per_class(inside: roc.Floats, outside: roc.Floats, exam: Exam) -> list[Clas
     for label in np.unique(exam.members.y):
         mine, theirs = inside[exam.members.y == label], outside[exam.nonmembers.y == label]
         value, low, high = roc.auc_interval(mine, theirs)
-        rows.append(
-            ClassLeakage(
-                label=exam.class_names[label], members=mine.size, nonmembers=theirs.size, auc=value, auc_low=low, auc_high=high
-            )
-        )
+        name, counts = exam.class_names[label], {"members": mine.size, "nonmembers": theirs.size}
+        rows.append(ClassLeakage(label=name, auc=value, auc_low=low, auc_high=high, **counts))
     return rows

@@ -16,9 +16,9 @@ class _Finding:
 
 
 def decide(attacks: Sequence[AttackEvidence], budget: Mapping[str, float], blind: BlindControl | None) -> Verdict:
-    """fail: a figure is above its budget (and, for a rate, above the null band). pass: every interval lies within its budget.
+    """fail: a figure is above its budget (and, for a rate, above the null band). pass: every interval lies within.
 
-    inconclusive: in between, or the samples are too few for the rate asked, or the blind control shows that the two sets differ.
+    inconclusive: in between, or too few samples for the rate asked, or the blind control shows that the sets differ.
     """
     strongest = max(attacks, key=lambda attack: attack.auc)
     if not budget:
@@ -44,12 +44,14 @@ def _find(attack: AttackEvidence, key: str, limit: float) -> _Finding:
     else:
         rate = next(rate for rate in attack.tpr if f"{rate.fpr:g}" == f"{float(key.removeprefix('tpr@')):g}")
         figure, high, resolvable, above_null = rate.tpr, rate.high, rate.resolvable, rate.tpr > rate.null_high
-        evidence = f"[{rate.low:.4f}, {rate.high:.4f}], {rate.true_positives} members and {rate.false_positives} non-members above the cut"
+        counts = f"{rate.true_positives} members and {rate.false_positives} non-members above the cut"
+        evidence = f"[{rate.low:.4f}, {rate.high:.4f}], {counts}"
     shown = f"{attack.name}: {key} {figure:.4g} {evidence}, budget {limit:g}"
     if figure > limit and above_null:
         return _Finding("fail", figure - limit, attack.name, f"budget exceeded by {shown}")
     if not resolvable:
         return _Finding("inconclusive", figure - limit, attack.name, f"too few non-members to resolve {shown}")
     if figure > limit or high > limit:
-        return _Finding("inconclusive", high - limit, attack.name, f"the interval reaches over the budget for {shown}; more samples would narrow it")
+        reason = f"the interval reaches over the budget for {shown}; more samples would narrow it"
+        return _Finding("inconclusive", high - limit, attack.name, reason)
     return _Finding("pass", high - limit, attack.name, f"every interval lies within the budget; nearest is {shown}")

@@ -10,7 +10,6 @@ from safedeploy.data.samples import content_hashes
 from safedeploy.methods.base import Context
 from safedeploy.recipe import validate
 
-
 UPDATES = {"interval": 5, "gradient_steps": 2}
 TESTS = {"test_every": 2, "candidate_steps": 3, "first_steps": 5, "attacker_steps": 2}
 

@@ -1,0 +1,110 @@
+"""Artifacts made of plain functions, exams over samples of one distribution, and evidence made by hand."""
+
+from types import SimpleNamespace
+from zlib import crc32
+
+import numpy as np
+import pytest
+
+from safedeploy.artifacts.base import Features, Unopenable
+from safedeploy.attacks.base import Knowledge
+from safedeploy.audit.exam import Exam
+from safedeploy.data.samples import Samples
+from safedeploy.results import ArtifactInfo, AttackEvidence, Curve, Histogram, TprAtFpr
+
+CLASSES, COLUMNS = 4, 6
+INFO = ArtifactInfo(path="model.onnx", sha256="0" * 64, format="onnx", size_bytes=100, zip_bytes=50)
+
+
+class Function:
+    """An artifact whose answers are `answer(x)`; with `inner` it has a white box too."""
+
+    format = "onnx"
+    classes, input_shape = CLASSES, (COLUMNS,)
+
+    def __init__(self, answer, inner=None, name="model.onnx"):
+        self.answer, self.inner, self.name, self.asked = answer, inner, name, 0
+
+    def logits(self, x):
+        self.asked += len(x)
+        return self.answer(x).astype(np.float32)
+
+    def unpack(self):
+        if self.inner is None:
+            raise Unopenable("the format hides its weights")
+        return self
+
+    def features(self, x):
+        return Features(self.answer(x).astype(np.float32), self.inner(x).astype(np.float32))
+
+
+def samples(count, seed, shift=0.0):
+    x = np.random.default_rng(seed).normal(size=(count, COLUMNS)).astype(np.float32)
+    return Samples(x + np.float32(shift), np.arange(count) % CLASSES)
+
+
+def exam(count=200, seed=0, shift=0.0, test=None):
+    """Members and non-members of one distribution, the latter moved by `shift`."""
+    known_in, judged_in = samples(count, [seed, 0]), samples(count, [seed, 1])
+    known_out, judged_out = samples(count, [seed, 2], shift), samples(count, [seed, 3], shift)
+    names = tuple(f"class {label}" for label in range(CLASSES))
+    return Exam(Knowledge(known_in, known_out, seed), judged_in, judged_out, names, test)
+
+
+def rows(part):
+    return {row.tobytes() for row in np.ascontiguousarray(part.x)}
+
+
+def memoriser(*sides):
+    """Right and sure on `sides`; elsewhere a guess."""
+    known = {row.tobytes(): label for side in sides for row, label in zip(side.x, side.y, strict=True)}
+
+    def of_row(row):
+        logits = np.random.default_rng(crc32(row.tobytes())).normal(size=CLASSES)
+        if row.tobytes() in known:
+            logits[known[row.tobytes()]] += 12
+        return logits
+
+    return Function(lambda x: np.stack([of_row(row) for row in np.ascontiguousarray(x)]), inner=np.tanh)
+
+
+def honest():
+    weight = np.random.default_rng(7).normal(size=(COLUMNS, CLASSES))
+    return Function(lambda x: x @ weight, inner=lambda x: np.maximum(x, 0))
+
+
+def rate(fpr=0.01, tpr=0.0, low=0.0, high=0.005, null_high=0.02, resolvable=True):
+    return TprAtFpr(
+        fpr=fpr,
+        tpr=tpr,
+        low=low,
+        high=high,
+        realised_fpr=fpr,
+        true_positives=round(1000 * tpr),
+        false_positives=round(1000 * fpr),
+        null_high=null_high,
+        resolvable=resolvable,
+    )
+
+
+def attack_evidence(name="loss", auc=0.5, low=0.48, high=0.52, tpr=()):
+    return AttackEvidence(
+        name=name,
+        access="black",
+        auc=auc,
+        auc_low=low,
+        auc_high=high,
+        balanced_accuracy=0.5,
+        balanced_accuracy_low=0.48,
+        balanced_accuracy_high=0.52,
+        tpr=list(tpr),
+        roc=Curve(fpr=[0, 1], tpr=[0, 1]),
+        histogram=Histogram(edges=[0, 1], members=[1], nonmembers=[1]),
+        per_class=[],
+    )
+
+
+@pytest.fixture(scope="session")
+def made():
+    functions = (Function, samples, exam, rows, memoriser, honest, rate, attack_evidence)
+    return SimpleNamespace(**{function.__name__: function for function in functions}, info=INFO)

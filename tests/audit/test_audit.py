@@ -1,0 +1,108 @@
+"""One file audited: what leaks is found, what does not is not, and what could not be tried is said."""
+
+from importlib import util
+
+import pytest
+
+from safedeploy.attacks.membership import ATTACKS
+from safedeploy.audit import audit as audit_module
+from safedeploy.audit.audit import audit
+from safedeploy.errors import UserError
+from safedeploy.results import Evidence
+
+THRESHOLDS = [attack for attack in ATTACKS if attack.extra is None]
+
+
+def run(made, artifact, exam, budget=None, attacks=THRESHOLDS, **options):
+    return audit(artifact, made.info, exam, budget=budget or {}, dense="none was trained", attacks=attacks, **options)
+
+
+def test_a_memorising_artifact_fails_its_budget(made):
+    exam = made.exam(200)
+    evidence = run(made, made.memoriser(exam.knowledge.members, exam.members), exam, {"auc": 0.6})
+    assert evidence.verdict.outcome == "fail"
+    assert evidence.worst.auc > 0.95
+    assert evidence.controls.correctness.attack_accuracy > 0.8
+    assert (evidence.task.member_accuracy, evidence.samples.members, evidence.known.nonmembers) == (1.0, 200, 200)
+
+
+def test_an_artifact_without_memory_passes(made):
+    evidence = run(made, made.honest(), made.exam(400), {"auc": 0.65})
+    assert evidence.verdict.outcome == "pass"
+    assert all(0.4 < attack.auc < 0.6 for attack in evidence.attacks)
+    assert abs(evidence.controls.correctness.attack_accuracy - 0.5) < 0.06
+
+
+def test_every_attack_runs_on_an_open_artifact_and_figures_are_its_name_s(made):
+    exam = made.exam(100)
+    evidence = run(made, made.memoriser(exam.knowledge.members, exam.members), exam, attacks=ATTACKS)
+    assert [attack.name for attack in evidence.attacks] == [attack.name for attack in ATTACKS]
+    assert evidence.not_run == []
+    assert {attack.access for attack in evidence.attacks} == {"black", "white"}
+
+
+def test_an_attack_whose_extra_is_missing_is_listed_with_what_to_install(made, monkeypatch):
+    monkeypatch.setattr(audit_module, "find_spec", lambda name: None if name == "torch" else util.find_spec(name))
+    evidence = run(made, made.honest(), made.exam(60), attacks=ATTACKS)
+    left = [(attack.name, attack.access) for attack in evidence.not_run]
+    assert left == [("neural-black", "black"), ("neural-white", "white")]
+    assert all("pip install 'safedeploy[train]'" in attack.reason for attack in evidence.not_run)
+    assert len(evidence.attacks) == 8
+
+
+def test_a_white_box_that_cannot_be_opened_is_listed_with_its_reason(made):
+    closed = made.Function(made.honest().answer)
+    evidence = run(made, closed, made.exam(60), attacks=ATTACKS)
+    assert [(left.name, left.reason) for left in evidence.not_run] == [("neural-white", "the format hides its weights")]
+
+
+def test_no_attack_at_all_is_an_error_with_the_reasons(made):
+    white = [attack for attack in ATTACKS if attack.access == "white"]
+    closed = made.Function(made.honest().answer)
+    with pytest.raises(UserError, match=r"no attack could run on model\.onnx: neural-white: the format hides"):
+        run(made, closed, made.exam(60), attacks=white)
+
+
+def test_a_budget_nobody_can_hold_is_refused_before_anything_runs(made):
+    artifact = made.honest()
+    with pytest.raises(UserError, match="no figure to hold"):
+        run(made, artifact, made.exam(60), {"acu": 0.6})
+    assert artifact.asked == 0
+
+
+def test_a_budget_s_own_rate_is_computed(made):
+    evidence = run(made, made.honest(), made.exam(200), {"tpr@0.07": 0.5})
+    assert [rate.fpr for rate in evidence.attacks[0].tpr] == [0.01, 0.001, 0.07]
+    assert "tpr@0.07" in evidence.verdict.reason
+
+
+def test_sets_that_differ_make_the_verdict_inconclusive(made):
+    exam = made.exam(400, shift=1.0)
+    assert run(made, made.honest(), exam, {"auc": 0.6}).verdict.outcome == "inconclusive"
+
+
+def test_a_control_that_is_missing_says_why(made):
+    evidence = run(made, made.honest(), made.exam(60))
+    assert evidence.controls.dense is None
+    assert evidence.controls.missing == {"dense": "none was trained"}
+
+
+def test_eight_attacks_ask_the_artifact_once(made):
+    artifact, exam = made.honest(), made.exam(60)
+    run(made, artifact, exam)
+    assert artifact.asked == 4 * 60
+
+
+def test_evidence_is_the_same_twice_and_reads_back(made, tmp_path):
+    exam = made.exam(80)
+    first, again = (run(made, made.memoriser(exam.members), exam, attacks=ATTACKS) for _ in range(2))
+    assert first == again
+    first.write(tmp_path / "evidence.json")
+    assert Evidence.read(tmp_path / "evidence.json") == first
+
+
+def test_progress_ends_at_one(made):
+    told = []
+    run(made, made.honest(), made.exam(60), progress=told.append)
+    assert told == sorted(told)
+    assert told[-1] == 1.0
