@@ -1,4 +1,4 @@
-"""What the safety test costs: SafeCompress against SET on the same data, model, density and epochs, alternating in one process.
+"""What the safety test costs: SafeCompress against SET, same data, model, density and epochs, alternating in one process.
 
 python -m benchmarks.selection_cost --data fashion-mnist --data-root DIR --epochs 10 --repeats 3
 """
@@ -6,26 +6,12 @@ python -m benchmarks.selection_cost --data fashion-mnist --data-root DIR --epoch
 import tempfile
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from benchmarks.common import parser, report
 from safedeploy import pipeline
-from safedeploy.defaults import defaults
-from safedeploy.recipe import Recipe, validate
+from safedeploy.compose import make_recipe
+from safedeploy.recipe import Recipe
 from safedeploy.results import Summary
-
-
-def recipe(data: str, data_root: str | None, method: str, epochs: int | None, attacker: str | None, device: str) -> Recipe:
-    usual = defaults(data)
-    training = {key: value for key, value in usual.items() if key not in ("model", "density")}
-    content: dict[str, Any] = {
-        "name": method,
-        "data": {"source": data, **({"root": data_root} if data_root else {})},
-        "model": {"name": usual["model"]},
-        "method": {"name": method, "density": usual["density"], "options": {"attacker": attacker} if attacker else {}},
-        "training": {**training, "device": device, **({"epochs": epochs} if epochs else {})},
-    }
-    return validate(content, "the options")
 
 
 def seconds(wanted: Recipe) -> float:
@@ -45,10 +31,11 @@ def main() -> None:
     rows = []
     for data in given.data:
         for attacker in given.attacker:
+            same = {"data": data, "data_root": given.data_root, "epochs": given.epochs, "device": given.device}
             pairs = []
             for _ in range(given.repeats):
-                baseline = seconds(recipe(data, given.data_root, "set", given.epochs, None, given.device))
-                ours = seconds(recipe(data, given.data_root, "safecompress", given.epochs, attacker, given.device))
+                baseline = seconds(make_recipe(**same, method="set"))
+                ours = seconds(make_recipe(**same, method="safecompress", attacker=attacker))
                 pairs.append((ours, baseline))
             ratios = [ours / baseline for ours, baseline in pairs]
             rows.append(

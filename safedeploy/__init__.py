@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from safedeploy.compose import make_recipe
     from safedeploy.errors import UserError
     from safedeploy.pipeline import audit, bench, compress, export, load, report, resume, run
     from safedeploy.recipe import Recipe, read_recipe
@@ -18,13 +19,14 @@ __all__ = [
     "compress",
     "export",
     "load",
+    "make_recipe",
     "read_recipe",
     "report",
     "resume",
     "run",
 ]
 
-_HOMES = {"Recipe": "recipe", "read_recipe": "recipe", "UserError": "errors"}
+_HOMES = {"make_recipe": "compose", "Recipe": "recipe", "read_recipe": "recipe", "UserError": "errors"}
 _ROOMS = ("audit", "bench", "export", "report")  # packages, and functions of the pipeline
 
 

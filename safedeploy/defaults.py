@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+_CIFAR = {"model": "resnet18", "epochs": 100, "batch_size": 128, "learning_rate": 0.1, "augment": "crop-flip"}
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "digits": {"model": "lenet5", "epochs": 90, "batch_size": 32, "learning_rate": 0.05, "density": 0.1},
     "mnist": {"model": "lenet5", "epochs": 30, "batch_size": 64, "learning_rate": 0.05, "density": 0.05},
     "fashion-mnist": {"model": "lenet5", "epochs": 30, "batch_size": 64, "learning_rate": 0.05, "density": 0.05},
-    "cifar10": {"model": "resnet18", "epochs": 100, "batch_size": 128, "learning_rate": 0.1, "density": 0.05, "augment": "crop-flip"},
-    "cifar100": {"model": "resnet18", "epochs": 100, "batch_size": 128, "learning_rate": 0.1, "density": 0.1, "augment": "crop-flip"},
+    "cifar10": {**_CIFAR, "density": 0.05},
+    "cifar100": {**_CIFAR, "density": 0.1},
     "location30": {"model": "mlp", "epochs": 60, "batch_size": 32, "learning_rate": 0.05, "density": 0.1},
 }
 _IMAGES = {"model": "resnet18", "epochs": 60, "batch_size": 64, "learning_rate": 0.05, "density": 0.1}

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from safedeploy.training.hooks import Hooks
 
 Progress = Callable[[str], Callable[[float], None]]  # a stage's name -> where to tell how far it is, 0 to 1
+PathLike = str | Path
 
 
 def silent(stage: str) -> Callable[[float], None]:
@@ -44,25 +45,25 @@ class Examples:
         return Samples(x, self.dataset.y[chosen])
 
 
-def compress(recipe: Recipe, runs: Path = Path("runs"), *, resume: bool = False, progress: Progress = silent) -> RunDir:
+def compress(recipe: Recipe, runs: PathLike = "runs", *, progress: Progress = silent) -> RunDir:
     """Train as the recipe says; leaves model.safetensors and summary.json in runs/NAME.
 
-    `resume` continues a run that was cut off. Raises UserError for bad input, before anything is written.
+    Raises UserError for bad input, before anything is written.
     """
     _target_name(recipe.target)
-    run = RunDir(runs / recipe.name)
-    if run.recipe.exists() and not resume:
+    run = RunDir(Path(runs) / recipe.name)
+    if run.recipe.exists():
         raise UserError(f"{run.root} exists: continue it with --resume {run.root}, or choose another --name")
     return _train(run, recipe, progress)
 
 
-def resume(root: Path, *, progress: Progress = silent) -> RunDir:
+def resume(root: PathLike, *, progress: Progress = silent) -> RunDir:
     """Continue a run that was cut off, to the weights it would have had."""
-    run = open_run(root)
+    run = open_run(Path(root))
     return _train(run, read_recipe(run.recipe), progress)
 
 
-def load(root: Path) -> "nn.Module":
+def load(root: PathLike) -> "nn.Module":
     """The trained module of a run, on the CPU, in evaluation mode."""
     _need_torch("loading a run's weights")
     from safetensors import SafetensorError
@@ -70,7 +71,7 @@ def load(root: Path) -> "nn.Module":
 
     from safedeploy.models.zoo import build_model
 
-    run = open_run(root)
+    run = open_run(Path(root))
     recipe = read_recipe(run.recipe)
     if not run.weights.is_file():
         raise UserError(f"{root} has no weights yet: finish it with 'safedeploy compress --resume {root}'")
@@ -100,12 +101,12 @@ def load_examples(run: RunDir, data_root: str | None = None) -> Examples:
     return Examples(dataset, split)
 
 
-def export(root: Path, target: str | None = None, *, progress: Progress = silent) -> Manifest:
+def export(root: PathLike, target: str | None = None, *, progress: Progress = silent) -> Manifest:
     """Write the bundle of a run for `target` (the recipe's by default): every file verified in its real runtime."""
     from safedeploy.export.bundle import export_bundle
     from safedeploy.export.targets import load_target
 
-    run = open_run(root)
+    run = open_run(Path(root))
     recipe = read_recipe(run.recipe)
     wanted = load_target(target or recipe.target)
     module, examples = load(root), load_examples(run)
@@ -125,11 +126,11 @@ def export(root: Path, target: str | None = None, *, progress: Progress = silent
 
 
 def audit(
-    path: Path,
+    path: PathLike,
     *,
-    members: Path | None = None,
-    nonmembers: Path | None = None,
-    dense: Path | None = None,
+    members: PathLike | None = None,
+    nonmembers: PathLike | None = None,
+    dense: PathLike | None = None,
     budget: Mapping[str, float] | None = None,
     data_root: str | None = None,
     seed: int = 0,
@@ -138,13 +139,14 @@ def audit(
     """Attack the file `path`. In a bundle its run's split says who was a member, else two .npz files do."""
     from safedeploy.audit.exam import halved
 
+    path, dense = Path(path), None if dense is None else Path(dense)
     artifact = open_artifact(path)
     run = run_of_artifact(path)
     if (members is None) != (nonmembers is None):
         raise UserError("--members and --nonmembers go together")
     if members is not None and nonmembers is not None:
         takes: dict[str, Any] = {"input_shape": artifact.input_shape, "classes": artifact.classes}
-        inside, outside = read_samples(members, **takes), read_samples(nonmembers, **takes)
+        inside, outside = read_samples(Path(members), **takes), read_samples(Path(nonmembers), **takes)
         check_disjoint(inside, outside)
         exam = halved(inside, outside, tuple(str(label) for label in range(artifact.classes)), seed)
         return _audit(path, exam, budget or {}, dense or "no dense control was given: --dense FILE", progress)
@@ -178,7 +180,7 @@ def _exam(examples: Examples, seed: int) -> "Exam":
 
 
 def bench(
-    paths: Sequence[Path],
+    files: Sequence[PathLike],
     *,
     protocol: Literal["quick", "full"] = "quick",
     threads: int = 1,
@@ -187,6 +189,7 @@ def bench(
     """Time files on this machine, alternating where there are several; a bundle's file gets its timing into its run."""
     from safedeploy.bench.protocol import bench as time_files
 
+    paths = [Path(file) for file in files]
     stage = progress(f"time {len(paths)} file{'s' * (len(paths) > 1)}")
     timings = time_files(paths, protocol=protocol, threads=threads, progress=stage)
     for path, timing in zip(paths, timings, strict=True):
@@ -195,24 +198,24 @@ def bench(
     return timings
 
 
-def report(root: Path) -> Path:
+def report(root: PathLike) -> Path:
     """Write report.html from the result files of a run; nothing is computed afresh."""
     from safedeploy.report.contents import read_run
     from safedeploy.report.html import render_html
 
-    run = open_run(root)
+    run = open_run(Path(root))
     write_text(run.report, render_html(read_run(run)))
     return run.report
 
 
-def run(recipe: Recipe, runs: Path = Path("runs"), *, fresh: bool = False, progress: Progress = silent) -> RunDir:
+def run(recipe: Recipe, runs: PathLike = "runs", *, fresh: bool = False, progress: Progress = silent) -> RunDir:
     """The whole road: a dense control and the method, trained equally long on one split, exported, audited and timed.
 
     What an earlier, cut-off run of the same recipe left good is kept; `fresh` starts over.
     """
     import shutil
 
-    made = RunDir(runs / recipe.name)
+    made = RunDir(Path(runs) / recipe.name)
     kept = made.recipe.exists() and not fresh
     if kept and read_recipe(made.recipe) != recipe:
         raise UserError(f"{made.root} holds a run of another recipe: choose another --name, or --fresh to replace it")

@@ -3,11 +3,12 @@
 import contextlib
 from collections.abc import Iterator
 
-SMALL = 1_000_000  # parameters below which one thread is as fast as two here, and far faster where other work wants the cores
+# Parameters below which one thread is about as fast as two, and far faster where other work wants the cores too.
+SMALL = 1_000_000
 
 
 def suitable(parameters: int) -> int:
-    """Threads for a network of this size; a fixed 1 for small ones also makes results independent of the machine's cores."""
+    """Threads for a network of this size; the fixed 1 for small ones frees results from the machine's core count."""
     import torch
 
     return 1 if parameters < SMALL else torch.get_num_threads()

@@ -15,7 +15,7 @@ class Unopenable(Exception):  # noqa: N818
 
 @dataclass(frozen=True)
 class Features:
-    """What the white box shows for n samples: `logits` (n, classes) and `penultimate` (n, d), the input of the last linear layer."""
+    """What the white box shows for n samples: `logits` (n, classes), `penultimate` (n, d): the last linear input."""
 
     logits: Array
     penultimate: Array
@@ -26,7 +26,7 @@ class WhiteBox(Protocol):
 
 
 class Artifact(Protocol):
-    """`input_shape` and every `x` are without / with the batch axis: x is (n, *input_shape), float32, already preprocessed."""
+    """`input_shape` has no batch axis; every `x` is (n, *input_shape), float32, already preprocessed."""
 
     @property
     def name(self) -> str: ...

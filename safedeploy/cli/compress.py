@@ -33,8 +33,8 @@ def compress(
     from safedeploy import pipeline
     from safedeploy.cli.interrupted import continued_by
     from safedeploy.cli.progress import shown
-    from safedeploy.cli.recipe import build_recipe
     from safedeploy.cli.show import show_summary
+    from safedeploy.compose import make_recipe
     from safedeploy.errors import UserError
 
     typed: dict[str, Any] = {
@@ -52,7 +52,7 @@ def compress(
         "seed": seed,
         "name": name,
         "target": target,
-        "options": option,
+        "options": o.method_options(option),
     }
     if resume is not None:
         if recipe or any(value is not None for value in typed.values()):
@@ -60,7 +60,7 @@ def compress(
         with continued_by(lambda: _advice(resume)), shown() as progress:
             made = pipeline.resume(resume, progress=progress)
     else:
-        resolved = build_recipe(recipe, **typed)
+        resolved = make_recipe(recipe, **typed)
         with continued_by(lambda: _advice(runs / resolved.name)), shown() as progress:
             made = pipeline.compress(resolved, runs, progress=progress)
     show_summary(made, json=json)

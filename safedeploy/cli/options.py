@@ -1,4 +1,4 @@
-"""Options that commands share, and the recipe they add up to."""
+"""Options that commands share."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,12 +26,12 @@ TargetOption = Annotated[str | None, typer.Option("--target", help="Deployment t
 RunsOption = Annotated[Path, typer.Option("--runs", help="Folder that holds the runs.")]
 BudgetOption = Annotated[list[str] | None, typer.Option("--budget", help="auc=0.60 or tpr@0.001=0.01; repeatable.")]
 MethodOptionsOption = Annotated[
-    list[str] | None, typer.Option("--option", help="The method's own, as updates=20; repeatable.")
+    list[str] | None, typer.Option("--option", help="The method's own, as interval=200; repeatable.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 
 
-def method_options(items: list[str] | None, attacker: str | None) -> dict[str, Any]:
+def method_options(items: list[str] | None) -> dict[str, Any] | None:
     """'KEY=VALUE' items as values; a comma makes a list, after one item too."""
     from safedeploy.errors import UserError
 
@@ -39,13 +39,7 @@ def method_options(items: list[str] | None, attacker: str | None) -> dict[str, A
     for item in items or []:
         key, equals, value = item.partition("=")
         if not equals:
-            raise UserError(f"--option {item}: write KEY=VALUE, as in updates=20")
+            raise UserError(f"--option {item}: write KEY=VALUE, as in interval=200")
         options[key.strip()] = [part for part in value.split(",") if part] if "," in value else value
-    return options if attacker is None else {**options, "attacker": attacker}
+    return options or None
 
-
-def put(content: dict[str, Any], section: str, **values: Any) -> None:
-    """Set what was given on the command line over what `content` says."""
-    given = {key: value for key, value in values.items() if value is not None}
-    if given:
-        content[section] = {**content.get(section, {}), **given}

@@ -36,10 +36,10 @@ def run(
     from safedeploy.cli.interrupted import continued_by
     from safedeploy.cli.outcome import finish
     from safedeploy.cli.progress import shown
-    from safedeploy.cli.recipe import build_recipe
     from safedeploy.cli.show import show_run
+    from safedeploy.compose import make_recipe
 
-    resolved = build_recipe(
+    resolved = make_recipe(
         recipe,
         data=data,
         data_root=data_root,
@@ -55,7 +55,7 @@ def run(
         seed=seed,
         name=name,
         target=target,
-        options=option,
+        options=o.method_options(option),
         budget=parse_budget(budget or []),
     )
     advice = f"what was finished is kept; type the same command{' without --fresh' if fresh else ''} to continue it"

@@ -1,0 +1,77 @@
+"""A recipe out of what is said, else a file, else the data set's defaults."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safedeploy.defaults import default_name, defaults
+from safedeploy.recipe import Recipe, read_recipe, validate
+
+
+def make_recipe(
+    file: Path | None = None,
+    *,
+    data: str | None = None,
+    data_root: str | None = None,
+    label: str | None = None,
+    model: str | None = None,
+    method: str | None = None,
+    density: float | None = None,
+    attacker: str | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    device: str | None = None,
+    seed: int | None = None,
+    name: str | None = None,
+    target: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    budget: Mapping[str, float] | None = None,
+) -> Recipe:
+    """A whole recipe; None leaves a value to `file`, and what that leaves to the data set's defaults.
+
+    `options` are the method's own, `attacker` one of them. Raises UserError that names the faulty key.
+    """
+    content: dict[str, Any] = {}
+    if file is not None:
+        read_recipe(file)  # its own errors name the file
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    source = data or content.get("data", {}).get("source", "digits")
+    usual = defaults(source)
+    method = method or content.get("method", {}).get("name", "safecompress")
+    filled: dict[str, Any] = {
+        "data": {"source": source},
+        "model": {"name": usual["model"]},
+        "method": {"name": method, "density": 1.0 if method == "dense" else usual["density"]},
+        "training": {key: value for key, value in usual.items() if key not in ("model", "density")},
+    }
+    for section, values in content.items():
+        filled[section] = {**filled.get(section, {}), **values} if isinstance(values, dict) else values
+    typed = dict(options or {}) if attacker is None else {**(options or {}), "attacker": attacker}
+    _put(filled, "data", source=data, root=_absolute(data_root), label=label)
+    _put(filled, "model", name=model)
+    _put(filled, "method", name=method, density=density, options=_merged(filled, typed))
+    _put(filled, "training", epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, device=device)
+    _put(filled, "audit", budget=dict(budget) if budget else None)
+    filled.update(
+        {key: value for key, value in {"seed": seed, "name": name, "target": target}.items() if value is not None}
+    )
+    filled.setdefault("name", default_name(source, filled["model"]["name"], method))
+    return validate(filled, "the options" if file is None else f"{file} with the options")
+
+
+def _put(content: dict[str, Any], section: str, **values: Any) -> None:
+    """Set what was said over what `content` says."""
+    given = {key: value for key, value in values.items() if value is not None}
+    if given:
+        content[section] = {**content.get(section, {}), **given}
+
+
+def _merged(content: dict[str, Any], typed: dict[str, Any]) -> dict[str, Any] | None:
+    return {**content["method"].get("options", {}), **typed} or None
+
+
+def _absolute(root: str | None) -> str | None:
+    """A run is found again from any folder."""
+    return None if root is None else str(Path(root).expanduser().resolve())
