@@ -1,4 +1,4 @@
-"""What the safety test costs: SafeCompress against SET, same data, model, density and epochs, alternating in one process.
+"""What the safety test costs: SafeCompress against SET, all else equal, alternating in one process.
 
 python -m benchmarks.selection_cost --data fashion-mnist --data-root DIR --epochs 10 --repeats 3
 """
