@@ -126,17 +126,20 @@ def test_the_same_seed_gives_the_same_bits(toy, tmp_path, name):
     assert not torch.equal(first.weights["0.weight"], other.weights["0.weight"])
 
 
-@pytest.mark.parametrize("cut", [7, 21, 33, 52])
+@pytest.mark.parametrize("cut", [21, 43])
 @pytest.mark.parametrize("name", METHODS)
 def test_a_resumed_training_ends_with_the_same_weights_and_the_same_log(toy, tmp_path, name, cut):
+    """Checkpoints at the ends of epochs, 20 and 40 among them, fall into the steps whose gradients are being summed."""
+    options = {"interval": 7, "gradient_steps": 3} if name in DYNAMIC else {}
+
     def stop(training):
         if training.step >= cut:
             raise CutOff
 
-    whole = toy.train(tmp_path / "whole", toy.method(name))
+    whole = toy.train(tmp_path / "whole", toy.method(name, options))
     with pytest.raises(CutOff):
-        toy.train(tmp_path / "cut", watched(toy.method(name), stop))
-    resumed = toy.train(tmp_path / "cut", toy.method(name))
+        toy.train(tmp_path / "cut", watched(toy.method(name, options), stop))
+    resumed = toy.train(tmp_path / "cut", toy.method(name, options))
     assert [n for n in whole.weights if not torch.equal(whole.weights[n], resumed.weights[n])] == []
     assert all(torch.equal(whole.masks[n], resumed.masks[n]) for n in whole.masks)
     assert resumed.text == whole.text
