@@ -179,6 +179,7 @@ def test_compress_refuses_before_it_writes(typed, home, monkeypatch, options, sa
         pytest.skip("this machine has one")
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setattr("urllib.request._opener", None)  # made once a process, with the proxies of that moment
     (home / "file").touch()
     assert said in typed(*COMPRESS, *options).fault
     assert leaves(home) == {"file": b""}
