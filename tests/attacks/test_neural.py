@@ -81,18 +81,23 @@ def test_the_white_box_attacker_needs_a_white_box(made):
         next(attack for attack in NEURAL if attack.access == "white").score(closed, knowledge, members)
 
 
-def test_the_last_layers_gradient_is_autograds_sample_by_sample():
+@pytest.mark.parametrize(("classes", "width"), [(4, 9), (5, 8), (2, 1)])
+def test_the_gradient_branch_sees_autograds_gradient_of_each_sample(classes, width):
+    """Convolved, rectified and pooled by torch's own layers on the explicit gradient images."""
     torch.manual_seed(0)
-    module = nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 4))
-    x, y = torch.randn(7, 6), torch.randint(4, (7,))
-    features = TorchArtifact(module, "m", (6,), 4).unpack().features(x.numpy())
-    onehot = functional.one_hot(y, 4).float()
-    logits, penultimate = torch.from_numpy(features.logits), torch.from_numpy(features.penultimate)
-    found = neural_white.last_layer_gradient(logits, onehot, penultimate)
+    module = nn.Sequential(nn.Linear(6, width), nn.ReLU(), nn.Linear(width, classes))
+    x, y = torch.randn(7, 6), torch.randint(classes, (7,))
+    features = TorchArtifact(module, "m", (6,), classes).unpack().features(x.numpy())
+    images = []
     for number in range(7):
         module.zero_grad()
         functional.cross_entropy(module(x[number : number + 1]), y[number : number + 1]).backward()
-        torch.testing.assert_close(found[number], module[2].weight.grad, rtol=1e-4, atol=1e-6)
+        images.append(module[2].weight.grad.clone())
+    convolution = nn.Conv2d(1, 4, 5, padding=2)
+    layers = nn.Sequential(convolution, nn.ReLU(), nn.MaxPool2d(2, ceil_mode=True), nn.Flatten())
+    error = torch.from_numpy(features.logits).softmax(1) - functional.one_hot(y, classes).float()
+    found = neural_white.pooled_convolution(error, torch.from_numpy(features.penultimate), convolution)
+    torch.testing.assert_close(found, layers(torch.stack(images)[:, None]), rtol=1e-4, atol=1e-6)
 
 
 def test_the_networks_have_the_published_widths():
@@ -110,7 +115,7 @@ def test_the_networks_have_the_published_widths():
     assert widths(white.gradient)[1:] == [256, 128, 64]
     assert widths(white.encoder) == [256, 256, 128, 64, 1]
     assert [layer.p for layer in white.encoder if isinstance(layer, nn.Dropout)] == [0.2] * 3
-    assert white.convolution[0].kernel_size == (5, 5)
+    assert white.convolution.kernel_size == (5, 5)
 
 
 def test_batches_hold_as_many_members_as_nonmembers():

@@ -27,9 +27,7 @@ class Network(nn.Module):
         self.logits = neural.layers(classes, 128, 64)
         self.loss = neural.layers(1, 128, 64)
         self.label = neural.layers(classes, 128, 64)
-        self.convolution = nn.Sequential(
-            nn.Conv2d(1, CHANNELS, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2, ceil_mode=True), nn.Flatten()
-        )
+        self.convolution = nn.Conv2d(1, CHANNELS, 5, padding=2)
         self.gradient = neural.layers(CHANNELS * -(-classes // 2) * -(-features // 2), 256, 128, 64)
         self.encoder = neural.layers(256, 256, 128, 64, 1, last=True, dropout=0.2)
 
@@ -38,12 +36,12 @@ class Network(nn.Module):
         label = functional.one_hot(labels, self.classes).float()
         loss = functional.cross_entropy(logits, labels, reduction="none")
         plain = self.standardise(torch.cat([logits, loss[:, None]], dim=1))
-        gradient = last_layer_gradient(logits, label, self.standardise_features(penultimate))
+        error, features = logits.softmax(1) - label, self.standardise_features(penultimate)
         branches = [
             self.logits(plain[:, :-1]),
             self.loss(plain[:, -1:]),
             self.label(label),
-            self.gradient(self.convolution(gradient[:, None])),
+            self.gradient(pooled_convolution(error, features, self.convolution)),
         ]
         answer: Tensor = self.encoder(torch.cat(branches, dim=1)).squeeze(1)
         return answer
@@ -54,9 +52,22 @@ class Network(nn.Module):
         self.standardise_features.fit(penultimate)
 
 
-def last_layer_gradient(logits: Tensor, onehot: Tensor, penultimate: Tensor) -> Tensor:
-    """∂ cross-entropy / ∂ W of the last linear layer, exactly: (p − onehot) ⊗ h, (b, classes, features)."""
-    return (logits.softmax(1) - onehot)[:, :, None] * penultimate[:, None, :]
+def pooled_convolution(error: Tensor, features: Tensor, convolution: nn.Conv2d) -> Tensor:
+    """Convolution, ReLU and 2×2 max pooling (ceil mode) of the last layer's gradient images, without making the images.
+
+    ∂ cross-entropy / ∂ W of the last linear layer is error ⊗ features, exactly, with error = p − onehot (b, classes) and
+    features (b, d). A convolution of an outer product is one along the features for each kernel row, then a product
+    with the shifted errors: a fifth of the multiplications. Maximum commutes with adding the bias and with ReLU, which
+    so have a quarter of the work. Returns (b, channels · ⌈classes/2⌉ · ⌈d/2⌉).
+    """
+    kernel = convolution.weight[:, 0]  # (channels, rows, columns)
+    channels, rows, columns = kernel.shape
+    along = functional.conv1d(features[:, None], kernel.reshape(-1, 1, columns), padding=columns // 2)
+    shifted = functional.pad(error, (rows // 2, rows // 2)).unfold(1, rows, 1)  # (b, classes, rows)
+    images = shifted[:, None] @ along.view(len(features), channels, rows, -1)
+    pooled = functional.max_pool2d(images, 2, ceil_mode=True)
+    assert convolution.bias is not None
+    return (pooled + convolution.bias[:, None, None]).relu().flatten(1)
 
 
 def make_network(classes: int, features: int, seed: int) -> Network:
