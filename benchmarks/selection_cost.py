@@ -32,6 +32,8 @@ def main() -> None:
     for data in given.data:
         for attacker in given.attacker:
             same = {"data": data, "data_root": given.data_root, "epochs": given.epochs, "device": given.device}
+            for method in ("set", "safecompress"):  # not counted: what is imported and allocated once a process
+                seconds(make_recipe(**same | {"epochs": 1}, method=method))
             pairs = []
             for _ in range(given.repeats):
                 baseline = seconds(make_recipe(**same, method="set"))

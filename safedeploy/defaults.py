@@ -5,7 +5,7 @@ from typing import Any
 
 _CIFAR = {"model": "resnet18", "epochs": 100, "batch_size": 128, "learning_rate": 0.1, "augment": "crop-flip"}
 _DEFAULTS: dict[str, dict[str, Any]] = {
-    "digits": {"model": "lenet5", "epochs": 90, "batch_size": 32, "learning_rate": 0.05, "density": 0.1},
+    "digits": {"model": "lenet5", "epochs": 120, "batch_size": 32, "learning_rate": 0.05, "density": 0.1},
     "mnist": {"model": "lenet5", "epochs": 30, "batch_size": 64, "learning_rate": 0.05, "density": 0.05},
     "fashion-mnist": {"model": "lenet5", "epochs": 30, "batch_size": 64, "learning_rate": 0.05, "density": 0.05},
     "cifar10": {**_CIFAR, "density": 0.05},

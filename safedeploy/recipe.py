@@ -63,7 +63,11 @@ class MethodRecipe(Section):
 
 
 class TrainingRecipe(Section):
-    """SGD with momentum; the learning rate falls tenfold at `milestones` (shares of the epochs), as in SafeCompress."""
+    """SGD with momentum; the learning rate falls tenfold at `milestones` (shares of the epochs), as in SafeCompress.
+
+    `checkpoint_seconds`: at the end of an epoch a checkpoint is written if the last one is at least this old. It decides
+    what a kill loses, never the outcome.
+    """
 
     epochs: Annotated[int, Field(ge=1)] = 30
     batch_size: Annotated[int, Field(ge=2)] = 128
@@ -74,6 +78,7 @@ class TrainingRecipe(Section):
     augment: Literal["none", "crop-flip"] = "none"
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    checkpoint_seconds: Annotated[float, Field(ge=0)] = 5.0
 
 
 class AuditRecipe(Section):

@@ -14,8 +14,12 @@ from safedeploy.training.hooks import Hooks
 from safedeploy.training.loop import Training
 
 
+MIN_UPDATES = 8  # so that a short training is dynamic too, and SafeCompress tests at least once
+
+
 class DynamicOptions(Options):
-    """`interval`: steps from one update to the next (Evci et al. 2020: 100).
+    """`interval`: steps from one update to the next (Evci et al. 2020: 100), fewer where a short training would else
+    have fewer than 8 updates.
 
     `rate_start` to `rate_end`: share of each layer's weights replaced, along a cosine. `stop_at`: share of the steps
     after which the masks stay (there: 0.75). `gradient_steps`: batches whose gradients are summed for gradient growth;
@@ -51,13 +55,19 @@ class DynamicSparse(Hooks):
     def last_update(self, training: Training) -> int:
         return max(1, int(self.options.stop_at * training.total_steps))
 
+    def interval(self, training: Training) -> int:
+        return max(2, min(self.options.interval, self.last_update(training) // MIN_UPDATES))
+
+    def gradient_steps(self, training: Training) -> int:
+        return min(self.options.gradient_steps, self.interval(training) - 1)
+
     def due(self, training: Training, step: int) -> bool:
-        return 0 < step <= self.last_update(training) and step % self.options.interval == 0
+        return 0 < step <= self.last_update(training) and step % self.interval(training) == 0
 
     def after_backward(self, training: Training) -> None:
         """Sum the dense gradients of the last steps before an update."""
-        ahead = -(training.step + 1) % self.options.interval
-        if ahead >= self.options.gradient_steps or not self.due(training, training.step + 1 + ahead):
+        ahead = -(training.step + 1) % self.interval(training)
+        if ahead >= self.gradient_steps(training) or not self.due(training, training.step + 1 + ahead):
             return
         fresh = training.dense_gradients()
         for name, earlier in self._gradients.items():

@@ -28,9 +28,9 @@ class SafeCompressOptions(DynamicOptions):
 
     attacker: Literal["black", "white", "both"] = "both"
     strategies: tuple[str, ...] = ("magnitude/gradient", "magnitude/random", "threshold/gradient", "threshold/random")
-    test_every: Annotated[int, Field(ge=1)] = 4
+    test_every: Annotated[int, Field(ge=1)] = 8
     candidate_steps: Annotated[int, Field(ge=1)] = 20
-    test_samples: Annotated[int, Field(ge=25)] = 500
+    test_samples: Annotated[int, Field(ge=25)] = 250
     first_steps: Annotated[int, Field(ge=1)] = 40
     attacker_steps: Annotated[int, Field(ge=1)] = 10
     exponent: Annotated[float, Field(ge=0)] = 1.0
@@ -65,7 +65,7 @@ class SafeCompress(DynamicSparse):
         super().begin(training)
 
     def change(self, training: Training, gradients: dict[str, Tensor]) -> None:
-        if (training.step // self.options.interval) % self.selection.test_every == 0:
+        if (training.step // self.interval(training)) % self.selection.test_every == 0:
             self._select(training, gradients)
         else:
             super().change(training, gradients)
@@ -74,7 +74,7 @@ class SafeCompress(DynamicSparse):
         """Each strategy updates a copy, trains it on the same next batches and is tested; the best is trained on."""
         base = training.state()
         # the steps before the next update, whose gradients it sums, must still be ahead
-        ahead = min(self.options.interval - self.options.gradient_steps, training.total_steps - training.step)
+        ahead = min(self.interval(training) - self.gradient_steps(training), training.total_steps - training.step)
         steps = min(self.selection.candidate_steps, ahead)
         tried, seen = [], []
         for strategy in self.selection.strategies:

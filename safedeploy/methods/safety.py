@@ -95,7 +95,7 @@ class SafetyTest:
             network = self.attackers[name]
             steps = self.first_steps if cold else self.steps
             seed = derive(self.context.seed, "safety test", self.tests)
-            neural.train_steps(network, fit_in, fit_out, steps, neural.Fitting(), seed)
+            neural.train_steps(network, fit_in, fit_out, steps, neural.Fitting(batch_size=64), seed)
             for number, seen in enumerate(observations):
                 caught = (neural.score(network, seen.inputs[name][1]) > 0).mean()
                 spared = (neural.score(network, seen.inputs[name][3]) <= 0).mean()

@@ -1,7 +1,9 @@
 """One training from fresh weights, or from the newest checkpoint, to the last step."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +30,7 @@ def run_training(
     checkpoints: Path,
     progress: Callable[[float], None] | None = None,
 ) -> Training:
-    """Train `module` in place. A checkpoint is written after every epoch; one that is found is continued from.
+    """Train `module` in place. Checkpoints are written at ends of epochs; one that is found is continued from.
 
     members, validation: (x (n, *input_shape) float32, y (n,) int64). Raises UserError where the training diverges.
     """
@@ -46,6 +48,8 @@ def run_training(
         training.restore(state["training"])
         hooks.restore(state["hooks"])
 
+    written = -math.inf
+
     def after_epoch(training: Training) -> None:
         training.require_finite()
         log(
@@ -57,8 +61,12 @@ def run_training(
                 "validation_accuracy": accuracy(module, held_x, held_y),
             }
         )
+        nonlocal written
+        if monotonic() - written < recipe.checkpoint_seconds:
+            return
         content = {"training": training.state(), "hooks": hooks.state(), "metrics_bytes": log.position}
         checkpoint.save(checkpoints, training.step, content)
+        written = monotonic()
 
     size = sum(parameter.numel() for parameter in module.parameters())
     try:

@@ -66,12 +66,12 @@ def test_official_test_examples_are_test_and_nothing_else():
 
 def test_a_class_too_small_for_every_role_is_named_with_what_it_takes():
     labels = np.repeat([0, 1], [100, 5])
-    with pytest.raises(UserError, match=r"class 'dog' has 5 examples .* takes 17;") as caught:
+    with pytest.raises(UserError, match=r"class 'dog' has 5 examples .* takes 10;") as caught:
         draw_split(labels, None, SplitRecipe(), 0, "f", class_names=("cat", "dog"))
     assert "\n" not in str(caught.value)
-    draw_split(np.repeat([0, 1], [100, 17]), None, SplitRecipe(), 0, "f")
-    with pytest.raises(UserError, match="class 1 has 16"):
-        draw_split(np.repeat([0, 1], [100, 16]), None, SplitRecipe(), 0, "f")
+    draw_split(np.repeat([0, 1], [100, 10]), None, SplitRecipe(), 0, "f")
+    with pytest.raises(UserError, match="class 1 has 9"):
+        draw_split(np.repeat([0, 1], [100, 9]), None, SplitRecipe(), 0, "f")
 
 
 def test_a_split_read_back_is_the_one_written(tmp_path):

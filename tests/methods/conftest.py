@@ -15,7 +15,7 @@ from safedeploy.recipe import MethodRecipe, TrainingRecipe
 from safedeploy.training.run import run_training
 
 CLASSES, COLUMNS = 3, 10
-RECIPE = TrainingRecipe(epochs=6, batch_size=20, learning_rate=0.05, device="cpu")
+RECIPE = TrainingRecipe(epochs=6, batch_size=20, learning_rate=0.05, device="cpu", checkpoint_seconds=0)
 
 
 def samples(count, seed):

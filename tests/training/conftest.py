@@ -15,7 +15,7 @@ from safedeploy.training.loop import Training
 from safedeploy.training.run import run_training
 
 CLASSES, COLUMNS = 4, 12
-RECIPE = TrainingRecipe(epochs=4, batch_size=16, learning_rate=0.05, device="cpu")
+RECIPE = TrainingRecipe(epochs=4, batch_size=16, learning_rate=0.05, device="cpu", checkpoint_seconds=0)
 
 
 def blobs(count, seed=0):

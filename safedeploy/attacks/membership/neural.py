@@ -114,7 +114,7 @@ def fit(network: nn.Module, members: Inputs, nonmembers: Inputs, seed: int, fitt
 
 @limited(1)
 @torch.no_grad()
-def score(network: nn.Module, inputs: Inputs, batch_size: int = 4096) -> NDArray[np.float64]:
+def score(network: nn.Module, inputs: Inputs, batch_size: int = 256) -> NDArray[np.float64]:
     """The network's membership logits, (n,)."""
     network.eval()
     parts = zip(*(torch.split(part, batch_size) for part in inputs), strict=True)
