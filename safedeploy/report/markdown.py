@@ -91,7 +91,7 @@ def _basis(evidence: Evidence) -> str:
     budget = words.budget(evidence.verdict)
     parts = [
         f"Budget: {budget}." if budget else "",
-        f"Grounds: {evidence.verdict.reason.rstrip('.')}.",
+        f"Grounds: {evidence.verdict.reason.rstrip('.')}." if budget else "",
         f"Judged on {words.plural(evidence.samples.members, 'member')}",
         f"and {words.plural(evidence.samples.nonmembers, 'non-member')};",
         "brackets hold 95 % intervals, AUC 0.5 is a coin toss.",
