@@ -155,7 +155,7 @@ def audit(
     exam = exam_of_run(run, data_root)
     place = run.audits / f"{path.name}.json"
     require_writable(place)
-    evidence = _audit(path, exam, _budget(run, budget), dense or _control_file(run, path), progress)
+    evidence = _audit(path, exam, _budget(run, budget), dense or _control_file(run, path), progress, run)
     evidence.write(place)
     return evidence
 
@@ -232,22 +232,18 @@ def run(recipe: Recipe, runs: PathLike = "runs", *, fresh: bool = False, progres
     for part, its_recipe in parts:
         if not part.summary.exists():
             _train(part, its_recipe, progress)
-    files = []
+    exam, timed = exam_of_run(made), []
     for part, _ in parts:
-        folder = part.bundle(target)
+        titled, folder = _titled(progress, part), part.bundle(target)
         if not (folder / "manifest.json").exists():
-            export(part.root, progress=_titled(progress, part))
-        files += [folder / file.name for file in Manifest.read(folder / "manifest.json").files]
-    exam = exam_of_run(made)
-    for path in files:
-        part = open_run(path.parent.parent.parent)
-        if not _is_of(part.audits / f"{path.name}.json", path, Evidence):
-            dense_file = _control_file(made, path) if part == made else "this is the dense control itself"
-            evidence = _audit(path, exam, recipe.audit.budget, dense_file, _titled(progress, part))
-            evidence.write(part.audits / f"{path.name}.json")
-    if not all(
-        _is_of(open_run(path.parent.parent.parent).benches / f"{path.name}.json", path, Timing) for path in files
-    ):
+            export(part.root, progress=titled)
+        for file in Manifest.read(folder / "manifest.json").files:
+            path, place = folder / file.name, part.audits / f"{file.name}.json"
+            if not _is_of(place, path, Evidence):
+                _audit(path, exam, recipe.audit.budget, _control_file(part, path), titled, made).write(place)
+            timed.append((path, part.benches / f"{file.name}.json"))
+    if not all(_is_of(place, path, Timing) for path, place in timed):
+        files = [path for path, _ in timed]
         bench(files, protocol=recipe.bench.protocol, threads=recipe.bench.threads, progress=progress)
     report(made.root)
     return made
@@ -340,10 +336,18 @@ def _train(run: RunDir, recipe: Recipe, progress: Progress) -> RunDir:
     return run
 
 
-def _audit(path: Path, exam: "Exam", budget: Mapping[str, float], dense: Path | str, progress: Progress) -> Evidence:
+def _audit(
+    path: Path,
+    exam: "Exam",
+    budget: Mapping[str, float],
+    dense: Path | str,
+    progress: Progress,
+    run: RunDir | None = None,
+) -> Evidence:
+    """Evidence on a file. `dense`: the control's file, or why there is none; `run`: whose samples `exam` has."""
     from safedeploy.audit.audit import audit as audit_artifact
 
-    control: DenseControl | str = dense if isinstance(dense, str) else _dense_control(dense, exam, progress)
+    control: DenseControl | str = dense if isinstance(dense, str) else _dense_control(dense, exam, run, progress)
     return audit_artifact(
         open_artifact(path),
         artifact_info(path),
@@ -354,11 +358,17 @@ def _audit(path: Path, exam: "Exam", budget: Mapping[str, float], dense: Path | 
     )
 
 
-def _dense_control(path: Path, exam: "Exam", progress: Progress) -> DenseControl:
-    """The control's evidence: what its run already holds on this very file and these samples, else attacked now."""
-    kept = path.parent.parent.parent / "audit" / f"{path.name}.json"
-    if run_of_artifact(path) and _is_of(kept, path, Evidence):
-        evidence = Evidence.read(kept)
+def _dense_control(path: Path, exam: "Exam", run: RunDir | None, progress: Progress) -> DenseControl:
+    """The control's evidence: what `run` already holds on this very file, else attacked now.
+
+    Another run's evidence on the file would be on another split's samples.
+    """
+    if (
+        run
+        and path.is_relative_to(run.control.root)
+        and _is_of(run.control.audits / f"{path.name}.json", path, Evidence)
+    ):
+        evidence = Evidence.read(run.control.audits / f"{path.name}.json")
     else:
         evidence = _audit(path, exam, {}, "this is the dense control itself", _titled(progress, "dense"))
     return DenseControl(artifact=evidence.artifact, task=evidence.task, attacks=evidence.attacks)

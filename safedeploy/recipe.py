@@ -65,8 +65,8 @@ class MethodRecipe(Section):
 class TrainingRecipe(Section):
     """SGD with momentum; the learning rate falls tenfold at `milestones` (shares of the epochs), as in SafeCompress.
 
-    `checkpoint_seconds`: at the end of an epoch a checkpoint is written if the last one is at least this old. It decides
-    what a kill loses, never the outcome.
+    `checkpoint_seconds`: at the end of an epoch a checkpoint is written if the last one is at least this old. It
+    decides what a kill loses, never the outcome.
     """
 
     epochs: Annotated[int, Field(ge=1)] = 30

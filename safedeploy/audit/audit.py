@@ -109,5 +109,3 @@ def _correct(artifact: Artifact, exam: Exam) -> tuple[int, int]:
     right = artifact.logits(exam.targets.x).argmax(1) == exam.targets.y
     count = len(exam.members.y)
     return int(right[:count].sum()), int(right[count:].sum())
-
-

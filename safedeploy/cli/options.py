@@ -42,4 +42,3 @@ def method_options(items: list[str] | None) -> dict[str, Any] | None:
             raise UserError(f"--option {item}: write KEY=VALUE, as in interval=200")
         options[key.strip()] = [part for part in value.split(",") if part] if "," in value else value
     return options or None
-

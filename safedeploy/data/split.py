@@ -93,4 +93,3 @@ def draw_split(
             role[order[start : start + count]] = ROLES.index(name)
             start += count
     return Split(role, fingerprint)
-

@@ -147,4 +147,3 @@ def _verified(
         check=found,
         delegation=delegation,
     )
-

@@ -13,7 +13,6 @@ from safedeploy.sparsity.update import cosine_rate, update
 from safedeploy.training.hooks import Hooks
 from safedeploy.training.loop import Training
 
-
 MIN_UPDATES = 8  # so that a short training is dynamic too, and SafeCompress tests at least once
 
 

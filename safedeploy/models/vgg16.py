@@ -12,7 +12,5 @@ def build(input_shape: tuple[int, ...], classes: int) -> nn.Module:
     if input_shape[0] != 3:
         features[0] = with_channels(features[0], input_shape[0])
     if is_small(input_shape):
-        return without_inplace(
-            features_then_linear(without_empty_pools(features, min(input_shape[1:])), 512, classes)
-        )
+        return without_inplace(features_then_linear(without_empty_pools(features, min(input_shape[1:])), 512, classes))
     return without_inplace(vgg.VGG(features, num_classes=classes))

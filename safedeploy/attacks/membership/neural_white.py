@@ -55,7 +55,7 @@ class Network(nn.Module):
 def pooled_convolution(error: Tensor, features: Tensor, convolution: nn.Conv2d) -> Tensor:
     """Convolution, ReLU and 2×2 max pooling (ceil mode) of the last layer's gradient images, without making the images.
 
-    ∂ cross-entropy / ∂ W of the last linear layer is error ⊗ features, exactly, with error = p − onehot (b, classes) and
+    ∂ cross-entropy / ∂ W of the last linear layer is error ⊗ features, exactly: error = p − onehot (b, classes),
     features (b, d). A convolution of an outer product is one along the features for each kernel row, then a product
     with the shifted errors: a fifth of the multiplications. Maximum commutes with adding the bias and with ReLU, which
     so have a quarter of the work. Returns (b, channels · ⌈classes/2⌉ · ⌈d/2⌉).
