@@ -1,5 +1,6 @@
 """What a user types and gets, and one small real run, for the tests of the command line and the pipeline."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import safedeploy
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # a test process a core: threads of their own would fight for it
 SOURCE = Path(safedeploy.__file__).parent.parent
 PAIR = 'name = "pair"\ndescription = "a file a runtime"\nfiles = ["model.onnx", "model.pte"]\n'
 

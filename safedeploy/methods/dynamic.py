@@ -1,8 +1,8 @@
 """Dynamic sparse training: start sparse, and at every interval prune some weights and grow as many elsewhere."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
 from safedeploy.methods.base import Context, Options
@@ -21,8 +21,8 @@ class DynamicOptions(Options):
     have fewer than 8 updates.
 
     `rate_start` to `rate_end`: share of each layer's weights replaced, along a cosine. `stop_at`: share of the steps
-    after which the masks stay (there: 0.75). `gradient_steps`: batches whose gradients are summed for gradient growth;
-    one small batch alone grows what is noise in it (the papers' batches are large).
+    after which the masks stay (there: 0.75). `gradient_steps`: batches whose gradients are summed for gradient growth, at
+    most those since the last update; one small batch alone grows what is noise in it (the papers' batches are large).
     """
 
     interval: Annotated[int, Field(ge=2)] = 100
@@ -30,12 +30,6 @@ class DynamicOptions(Options):
     rate_end: Annotated[float, Field(ge=0, lt=1)] = 0.005
     stop_at: Annotated[float, Field(gt=0, le=1)] = 0.75
     gradient_steps: Annotated[int, Field(ge=1)] = 10
-
-    @model_validator(mode="after")
-    def _gradients_fit_the_interval(self) -> Self:
-        if self.gradient_steps >= self.interval:
-            raise ValueError(f"gradient_steps {self.gradient_steps} must be below interval {self.interval}")
-        return self
 
 
 class DynamicSparse(Hooks):
