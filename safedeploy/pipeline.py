@@ -1,104 +1,35 @@
 """The stages of a run: compress, export, audit, bench, report; what an earlier one left is kept while it is good."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
 from safedeploy.artifacts.info import artifact_info
 from safedeploy.artifacts.recognise import open_artifact
-from safedeploy.data.dataset import Dataset, preprocess, preprocessing
-from safedeploy.data.load import load_dataset
-from safedeploy.data.samples import Samples, check_disjoint, read_samples
-from safedeploy.data.split import MEMBERS, ROLES, Role, Split, draw_split, read_split
-from safedeploy.errors import UserError, missing_extra
+from safedeploy.compression import (
+    Examples,
+    PathLike,
+    Progress,
+    compress,
+    load,
+    load_examples,
+    prepared,
+    resume,
+    silent,
+    target_name,
+    train_run,
+)
+from safedeploy.data.dataset import preprocessing
+from safedeploy.data.samples import check_disjoint, read_samples
+from safedeploy.errors import UserError
 from safedeploy.recipe import MethodRecipe, Recipe, read_recipe
-from safedeploy.results import DenseControl, Evidence, Manifest, Summary, Timing
+from safedeploy.results import DenseControl, Evidence, Manifest, Timing
 from safedeploy.rundir import RunDir, open_run, require_writable, run_of_artifact, write_text
-from safedeploy.versions import versions
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from safedeploy.audit.exam import Exam
-    from safedeploy.training.hooks import Hooks
 
-Progress = Callable[[str], Callable[[float], None]]  # a stage's name -> where to tell how far it is, 0 to 1
-PathLike = str | Path
-
-
-def silent(stage: str) -> Callable[[float], None]:
-    return lambda fraction: None
-
-
-@dataclass(frozen=True, eq=False)
-class Examples:
-    """A run's data set with its split, and the one road from an example to a model's input."""
-
-    dataset: Dataset
-    split: Split
-
-    def samples(self, *roles: Role) -> Samples:
-        chosen = self.split.indices(*roles)
-        x = preprocess(self.dataset.x[chosen], preprocessing(self.dataset, self.split))
-        return Samples(x, self.dataset.y[chosen])
-
-
-def compress(recipe: Recipe, runs: PathLike = "runs", *, progress: Progress = silent) -> RunDir:
-    """Train as the recipe says; leaves model.safetensors and summary.json in runs/NAME.
-
-    Raises UserError for bad input, before anything is written.
-    """
-    _target_name(recipe.target)
-    run = RunDir(Path(runs) / recipe.name)
-    if run.recipe.exists():
-        raise UserError(f"{run.root} exists: continue it with --resume {run.root}, or choose another --name")
-    return _train(run, recipe, progress)
-
-
-def resume(root: PathLike, *, progress: Progress = silent) -> RunDir:
-    """Continue a run that was cut off, to the weights it would have had."""
-    run = open_run(Path(root))
-    return _train(run, read_recipe(run.recipe), progress)
-
-
-def load(root: PathLike) -> "nn.Module":
-    """The trained module of a run, on the CPU, in evaluation mode."""
-    _need_torch("loading a run's weights")
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    from safedeploy.models.zoo import build_model
-
-    run = open_run(Path(root))
-    recipe = read_recipe(run.recipe)
-    if not run.weights.is_file():
-        raise UserError(f"{root} has no weights yet: finish it with 'safedeploy compress --resume {root}'")
-    examples = load_examples(run)
-    module = build_model(
-        recipe.model.name, examples.dataset.input_shape, len(examples.dataset.class_names), recipe.seed
-    )
-    try:
-        stored = load_file(run.weights)
-        module.load_state_dict({name: value for name, value in stored.items() if not name.startswith("mask:")})
-    except (SafetensorError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise UserError(f"{run.weights} is damaged or not of {recipe.model.name} ({reason}); train again") from None
-    return module.eval()
-
-
-def load_examples(run: RunDir, data_root: str | None = None) -> Examples:
-    """The data set of a run, checked against the fingerprint its split was drawn for."""
-    recipe = read_recipe(run.recipe)
-    source = recipe.data if data_root is None else recipe.data.model_copy(update={"root": data_root})
-    dataset, split = load_dataset(source), read_split(run.split)
-    if dataset.fingerprint != split.fingerprint:
-        raise UserError(
-            f"the data of '{recipe.data.source}' is not what {run.root} was trained on (fingerprints differ):"
-            " give the same files"
-        )
-    return Examples(dataset, split)
+__all__ = ["Progress", "audit", "bench", "compress", "exam_of_run", "export", "load", "report", "resume", "run"]
 
 
 def export(root: PathLike, target: str | None = None, *, progress: Progress = silent) -> Manifest:
@@ -219,9 +150,9 @@ def run(recipe: Recipe, runs: PathLike = "runs", *, fresh: bool = False, progres
     kept = made.recipe.exists() and not fresh
     if kept and read_recipe(made.recipe) != recipe:
         raise UserError(f"{made.root} holds a run of another recipe: choose another --name, or --fresh to replace it")
-    target = _target_name(recipe.target)
+    target = target_name(recipe.target)
     if not kept or not made.summary.exists():  # what would fail after the control's training fails before it
-        examples, _, _ = _prepared(recipe, made if kept else None)
+        examples, _, _ = prepared(recipe, made if kept else None)
         _exam(examples, recipe.seed)
         if fresh and made.recipe.exists():
             shutil.rmtree(made.root)
@@ -231,7 +162,7 @@ def run(recipe: Recipe, runs: PathLike = "runs", *, fresh: bool = False, progres
     parts = [(made.control, dense), (made, recipe)]
     for part, its_recipe in parts:
         if not part.summary.exists():
-            _train(part, its_recipe, progress)
+            train_run(part, its_recipe, progress)
     exam, timed = exam_of_run(made), []
     for part, _ in parts:
         titled, folder = _titled(progress, part), part.bundle(target)
@@ -247,93 +178,6 @@ def run(recipe: Recipe, runs: PathLike = "runs", *, fresh: bool = False, progres
         bench(files, protocol=recipe.bench.protocol, threads=recipe.bench.threads, progress=progress)
     report(made.root)
     return made
-
-
-def _prepared(recipe: Recipe, run: RunDir | None) -> tuple[Examples, "nn.Module", "Hooks"]:
-    """What a training begins with; `run`: where its split may be. Raises UserError for bad input; writes nothing."""
-    _need_torch("training")
-    from safedeploy.methods.base import Context
-    from safedeploy.methods.registry import make_method
-    from safedeploy.models.zoo import build_model
-    from safedeploy.sparsity.budget import erk
-    from safedeploy.sparsity.masks import shapes
-    from safedeploy.training.device import make_accelerator
-
-    if run is not None and run.split.exists():
-        examples = load_examples(run)
-    else:
-        dataset = load_dataset(recipe.data)
-        split = draw_split(
-            dataset.y, dataset.official_test, recipe.split, recipe.seed, dataset.fingerprint, dataset.class_names
-        )
-        examples = Examples(dataset, split)
-    dataset = examples.dataset
-    module = build_model(recipe.model.name, dataset.input_shape, len(dataset.class_names), recipe.seed)
-    known = [examples.samples(role) for role in ("member_known", "nonmember_known", "validation")]
-    context = Context(recipe.method.density, recipe.seed, len(dataset.class_names), dataset.input_shape, *known)
-    hooks = make_method(recipe.method, context)
-    if recipe.method.density < 1:
-        erk(shapes(module), recipe.method.density)
-    make_accelerator(recipe.training.device, recipe.training.precision)
-    return examples, module, hooks
-
-
-def _train(run: RunDir, recipe: Recipe, progress: Progress) -> RunDir:
-    examples, module, hooks = _prepared(recipe, run)
-    import torch
-    from safetensors.torch import save
-
-    from safedeploy.rundir import write_bytes
-    from safedeploy.sparsity.masks import layer_densities, total_density
-    from safedeploy.training.evaluate import accuracy
-    from safedeploy.training.run import run_training
-
-    recipe.write(run.recipe)
-    examples.split.write(run.split)
-
-    def tensors(*roles: Role) -> tuple[torch.Tensor, torch.Tensor]:
-        part = examples.samples(*roles)
-        return torch.from_numpy(part.x), torch.from_numpy(part.y)
-
-    started = perf_counter()
-    training = run_training(
-        module,
-        tensors(*MEMBERS),
-        tensors("validation"),
-        hooks,
-        recipe.training,
-        recipe.seed,
-        metrics=run.metrics,
-        checkpoints=run.checkpoints,
-        progress=progress(f"train {recipe.method.name}"),
-    )
-    seconds = perf_counter() - started
-    module.cpu()
-    weights = {name: value.contiguous() for name, value in module.state_dict().items()}
-    masks = {f"mask:{name}": mask.cpu().contiguous() for name, mask in training.masks.items()}
-    write_bytes(run.weights, save({**weights, **masks}))
-    layers = layer_densities(module)
-    Summary(
-        data=examples.dataset.name,
-        fingerprint=examples.split.fingerprint,
-        model=recipe.model.name,
-        method=recipe.method.name,
-        density=total_density(layers),
-        layers=layers,
-        parameters=sum(parameter.numel() for parameter in module.parameters()),
-        accuracy={
-            "member": accuracy(module, *tensors(*MEMBERS)),
-            "validation": accuracy(module, *tensors("validation")),
-            "test": accuracy(module, *tensors("test")),
-        },
-        epochs=recipe.training.epochs,
-        seconds=round(seconds, 2),
-        seed=recipe.seed,
-        device=str(training.accelerator.device),
-        versions=versions(),
-        roles={role: int(examples.split.indices(role).size) for role in ROLES},
-    ).write(run.summary)
-    return run
 
 
 def _audit(
@@ -393,19 +237,6 @@ def _is_of(result: Path, artifact: Path, kind: type[Evidence] | type[Timing]) ->
     return result.is_file() and kind.read(result).artifact.sha256 == artifact_info(artifact).sha256
 
 
-def _target_name(target: str) -> str:
-    from safedeploy.export.targets import load_target
-
-    return load_target(target).name
-
-
 def _titled(progress: Progress, part: RunDir | str) -> Progress:
     name = part if isinstance(part, str) else part.root.name
     return lambda stage: progress(f"{stage} ({name})")
-
-
-def _need_torch(what: str) -> None:
-    from importlib.util import find_spec
-
-    if find_spec("torch") is None:
-        raise missing_extra(what, "train")

@@ -13,11 +13,12 @@ from safetensors.numpy import load_file
 
 import safedeploy
 from safedeploy.bench import protocol
+from safedeploy.compression import load_examples
 from safedeploy.data.load import load_dataset
 from safedeploy.data.samples import content_hashes
 from safedeploy.data.split import ROLES, read_split
 from safedeploy.errors import UserError
-from safedeploy.pipeline import exam_of_run, load_examples
+from safedeploy.pipeline import exam_of_run
 from safedeploy.recipe import DataRecipe, read_recipe
 from safedeploy.results import Evidence, Manifest, Summary, Timing
 from safedeploy.rundir import RunDir

@@ -21,8 +21,8 @@ class DynamicOptions(Options):
     have fewer than 8 updates.
 
     `rate_start` to `rate_end`: share of each layer's weights replaced, along a cosine. `stop_at`: share of the steps
-    after which the masks stay (there: 0.75). `gradient_steps`: batches whose gradients are summed for gradient growth, at
-    most those since the last update; one small batch alone grows what is noise in it (the papers' batches are large).
+    after which the masks stay (there: 0.75). `gradient_steps`: batches whose gradients are summed for gradient growth,
+    at most those since the last update: one small batch alone grows what is noise in it.
     """
 
     interval: Annotated[int, Field(ge=2)] = 100

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from safedeploy import pipeline
+from safedeploy import compression, pipeline
 from safedeploy.data.samples import content_hashes
 from safedeploy.methods.base import Context
 from safedeploy.recipe import validate
@@ -37,7 +37,7 @@ def data(tmp_path):
 
 
 def test_a_method_is_given_the_known_roles_and_validation(data):
-    examples, _, hooks = pipeline._prepared(recipe_for(data), None)
+    examples, _, hooks = compression.prepared(recipe_for(data), None)
     for part, role in (("members", "member_known"), ("nonmembers", "nonmember_known"), ("validation", "validation")):
         given, meant = getattr(hooks.context, part), examples.samples(role)
         np.testing.assert_array_equal(given.x, meant.x)
@@ -56,7 +56,7 @@ def test_a_context_holds_nothing_else():
 @pytest.mark.parametrize("method", ["safecompress", "set"])
 def test_other_evaluation_and_test_examples_train_the_same_model_bit_for_bit(data, tmp_path, method):
     """Non-members to be judged, `test` and population exchanged for noise: weights and every logged decision stay."""
-    examples, _, _ = pipeline._prepared(recipe_for(data, method), None)
+    examples, _, _ = compression.prepared(recipe_for(data, method), None)
     later = examples.split.indices("nonmember_eval", "test", "population")
     assert later.size > 150
     content = dict(np.load(data))

@@ -1,0 +1,198 @@
+"""The compress stage: a recipe trained into a run directory, resumed, and loaded again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from safedeploy.data.dataset import Dataset, preprocess, preprocessing
+from safedeploy.data.load import load_dataset
+from safedeploy.data.samples import Samples
+from safedeploy.data.split import MEMBERS, ROLES, Role, Split, draw_split, read_split
+from safedeploy.errors import UserError, missing_extra
+from safedeploy.recipe import Recipe, read_recipe
+from safedeploy.results import Summary
+from safedeploy.rundir import RunDir, open_run
+from safedeploy.versions import versions
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from safedeploy.training.hooks import Hooks
+
+Progress = Callable[[str], Callable[[float], None]]  # a stage's name -> where to tell how far it is, 0 to 1
+PathLike = str | Path
+
+
+def silent(stage: str) -> Callable[[float], None]:
+    return lambda fraction: None
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """A run's data set with its split, and the one road from an example to a model's input."""
+
+    dataset: Dataset
+    split: Split
+
+    def samples(self, *roles: Role) -> Samples:
+        chosen = self.split.indices(*roles)
+        x = preprocess(self.dataset.x[chosen], preprocessing(self.dataset, self.split))
+        return Samples(x, self.dataset.y[chosen])
+
+
+def compress(recipe: Recipe, runs: PathLike = "runs", *, progress: Progress = silent) -> RunDir:
+    """Train as the recipe says; leaves model.safetensors and summary.json in runs/NAME.
+
+    Raises UserError for bad input, before anything is written.
+    """
+    target_name(recipe.target)
+    run = RunDir(Path(runs) / recipe.name)
+    if run.recipe.exists():
+        raise UserError(f"{run.root} exists: continue it with --resume {run.root}, or choose another --name")
+    return train_run(run, recipe, progress)
+
+
+def resume(root: PathLike, *, progress: Progress = silent) -> RunDir:
+    """Continue a run that was cut off, to the weights it would have had."""
+    run = open_run(Path(root))
+    return train_run(run, read_recipe(run.recipe), progress)
+
+
+def load(root: PathLike) -> "nn.Module":
+    """The trained module of a run, on the CPU, in evaluation mode."""
+    _need_torch("loading a run's weights")
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from safedeploy.models.zoo import build_model
+
+    run = open_run(Path(root))
+    recipe = read_recipe(run.recipe)
+    if not run.weights.is_file():
+        raise UserError(f"{root} has no weights yet: finish it with 'safedeploy compress --resume {root}'")
+    examples = load_examples(run)
+    module = build_model(
+        recipe.model.name, examples.dataset.input_shape, len(examples.dataset.class_names), recipe.seed
+    )
+    try:
+        stored = load_file(run.weights)
+        module.load_state_dict({name: value for name, value in stored.items() if not name.startswith("mask:")})
+    except (SafetensorError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise UserError(f"{run.weights} is damaged or not of {recipe.model.name} ({reason}); train again") from None
+    return module.eval()
+
+
+def load_examples(run: RunDir, data_root: str | None = None) -> Examples:
+    """The data set of a run, checked against the fingerprint its split was drawn for."""
+    recipe = read_recipe(run.recipe)
+    source = recipe.data if data_root is None else recipe.data.model_copy(update={"root": data_root})
+    dataset, split = load_dataset(source), read_split(run.split)
+    if dataset.fingerprint != split.fingerprint:
+        raise UserError(
+            f"the data of '{recipe.data.source}' is not what {run.root} was trained on (fingerprints differ):"
+            " give the same files"
+        )
+    return Examples(dataset, split)
+
+
+def prepared(recipe: Recipe, run: RunDir | None) -> tuple[Examples, "nn.Module", "Hooks"]:
+    """What a training begins with; `run`: where its split may be. Raises UserError for bad input; writes nothing."""
+    _need_torch("training")
+    from safedeploy.methods.base import Context
+    from safedeploy.methods.registry import make_method
+    from safedeploy.models.zoo import build_model
+    from safedeploy.sparsity.budget import erk
+    from safedeploy.sparsity.masks import shapes
+    from safedeploy.training.device import make_accelerator
+
+    if run is not None and run.split.exists():
+        examples = load_examples(run)
+    else:
+        dataset = load_dataset(recipe.data)
+        split = draw_split(
+            dataset.y, dataset.official_test, recipe.split, recipe.seed, dataset.fingerprint, dataset.class_names
+        )
+        examples = Examples(dataset, split)
+    dataset = examples.dataset
+    module = build_model(recipe.model.name, dataset.input_shape, len(dataset.class_names), recipe.seed)
+    known = [examples.samples(role) for role in ("member_known", "nonmember_known", "validation")]
+    context = Context(recipe.method.density, recipe.seed, len(dataset.class_names), dataset.input_shape, *known)
+    hooks = make_method(recipe.method, context)
+    if recipe.method.density < 1:
+        erk(shapes(module), recipe.method.density)
+    make_accelerator(recipe.training.device, recipe.training.precision)
+    return examples, module, hooks
+
+
+def train_run(run: RunDir, recipe: Recipe, progress: Progress) -> RunDir:
+    examples, module, hooks = prepared(recipe, run)
+    import torch
+    from safetensors.torch import save
+
+    from safedeploy.rundir import write_bytes
+    from safedeploy.sparsity.masks import layer_densities, total_density
+    from safedeploy.training.evaluate import accuracy
+    from safedeploy.training.run import run_training
+
+    recipe.write(run.recipe)
+    examples.split.write(run.split)
+
+    def tensors(*roles: Role) -> tuple[torch.Tensor, torch.Tensor]:
+        part = examples.samples(*roles)
+        return torch.from_numpy(part.x), torch.from_numpy(part.y)
+
+    started = perf_counter()
+    training = run_training(
+        module,
+        tensors(*MEMBERS),
+        tensors("validation"),
+        hooks,
+        recipe.training,
+        recipe.seed,
+        metrics=run.metrics,
+        checkpoints=run.checkpoints,
+        progress=progress(f"train {recipe.method.name}"),
+    )
+    seconds = perf_counter() - started
+    module.cpu()
+    weights = {name: value.contiguous() for name, value in module.state_dict().items()}
+    masks = {f"mask:{name}": mask.cpu().contiguous() for name, mask in training.masks.items()}
+    write_bytes(run.weights, save({**weights, **masks}))
+    layers = layer_densities(module)
+    Summary(
+        data=examples.dataset.name,
+        fingerprint=examples.split.fingerprint,
+        model=recipe.model.name,
+        method=recipe.method.name,
+        density=total_density(layers),
+        layers=layers,
+        parameters=sum(parameter.numel() for parameter in module.parameters()),
+        accuracy={
+            "member": accuracy(module, *tensors(*MEMBERS)),
+            "validation": accuracy(module, *tensors("validation")),
+            "test": accuracy(module, *tensors("test")),
+        },
+        epochs=recipe.training.epochs,
+        seconds=round(seconds, 2),
+        seed=recipe.seed,
+        device=str(training.accelerator.device),
+        versions=versions(),
+        roles={role: int(examples.split.indices(role).size) for role in ROLES},
+    ).write(run.summary)
+    return run
+
+
+def target_name(target: str) -> str:
+    from safedeploy.export.targets import load_target
+
+    return load_target(target).name
+
+
+def _need_torch(what: str) -> None:
+    from importlib.util import find_spec
+
+    if find_spec("torch") is None:
+        raise missing_extra(what, "train")
