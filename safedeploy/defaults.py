@@ -26,4 +26,4 @@ def defaults(source: str) -> dict[str, Any]:
 def default_name(source: str, model: str, method: str) -> str:
     """A run's name: data set, model and method, in characters a folder may have."""
     parts = (Path(source).stem if source not in _DEFAULTS else source, Path(model.partition(":")[0]).stem, method)
-    return "-".join("".join(c if c.isalnum() or c in "._-" else "-" for c in part) for part in parts)
+    return "-".join("".join(c if (c.isascii() and c.isalnum()) or c in "._-" else "-" for c in part) for part in parts)

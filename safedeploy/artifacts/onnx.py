@@ -1,16 +1,15 @@
 """An ONNX file in ONNX Runtime: the black box; its graph gives the white box (`onnx_whitebox.py`)."""
 
-import re
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 
 from safedeploy.artifacts.base import Array, WhiteBox
 from safedeploy.artifacts.batches import as_input, finite, in_batches
+from safedeploy.artifacts.onnx_session import VALUE_KEEPERS, one_line, open_session
 from safedeploy.errors import UserError
 
 BATCH = 256
@@ -21,7 +20,6 @@ FLOATS: dict[str, type[np.floating[Any]]] = {
     "tensor(double)": np.float64,
 }
 QUANTISED = {"QuantizeLinear", "DequantizeLinear", "MatMulInteger", "ConvInteger", "QLinearMatMul", "QLinearConv"}
-VALUE_KEEPERS = {"Identity", "Cast", "QuantizeLinear", "DequantizeLinear", "Reshape", "Flatten", "Squeeze"}
 
 
 class OnnxArtifact:
@@ -112,26 +110,6 @@ class OnnxArtifact:
         return answers
 
 
-def open_session(model: str | bytes, path: Path, threads: int | None) -> Any:
-    """An ONNX Runtime session on the CPU; `path` is what the UserError names."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    if threads is not None:
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-    try:
-        return onnxruntime.InferenceSession(
-            model,
-            options,
-            providers=["CPUExecutionProvider"],
-            enable_fallback=0,  # a second attempt that prints
-        )
-    except Exception as error:  # the runtime's exceptions have no common base of their own
-        reason = one_line(error)
-        advice = "export it with opset 20" if "opset" in reason.lower() else "export it again or update onnxruntime"
-        raise UserError(f"{path}: ONNX Runtime {onnxruntime.__version__} cannot load it: {reason}; {advice}") from None
-
-
 def side_files(path: Path, model: onnx.ModelProto) -> list[Path]:
     """The files beside `path` that hold its weights, if any.
 
@@ -153,13 +131,6 @@ def side_files(path: Path, model: onnx.ModelProto) -> list[Path]:
             raise UserError(f"{path} keeps its weights in '{place}', which is not beside it; copy that file too")
         files.append(file)
     return files
-
-
-def one_line(error: Exception) -> str:
-    """The runtime's message without its prefix, on one line of bounded length."""
-    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error))
-    text = " ".join(text.split()) or type(error).__name__
-    return text if len(text) <= 240 else text[:237] + "..."
 
 
 def _tensors(model: onnx.ModelProto) -> list[onnx.TensorProto]:

@@ -1,7 +1,7 @@
 """The white box of an ONNX file: the input of its last linear layer, read out by a copy of the graph that shows it."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -9,8 +9,11 @@ from numpy.typing import NDArray
 
 from safedeploy.artifacts.base import Array, Features, Unopenable
 from safedeploy.artifacts.batches import as_input, in_batches
-from safedeploy.artifacts.onnx import VALUE_KEEPERS, OnnxArtifact, one_line, open_session
+from safedeploy.artifacts.onnx_session import VALUE_KEEPERS, one_line, open_session
 from safedeploy.errors import UserError
+
+if TYPE_CHECKING:
+    from safedeploy.artifacts.onnx import OnnxArtifact
 
 AFTER_LOGITS = VALUE_KEEPERS | {"Softmax", "LogSoftmax"}
 SHOWN = ("safedeploy_penultimate", "safedeploy_weight", "safedeploy_bias")
@@ -34,7 +37,7 @@ class LastLayer:
 class OnnxWhiteBox:
     """`weight` (d, classes) and `bias` (classes,): the last layer as the runtime uses it, dequantised or decoded."""
 
-    def __init__(self, artifact: OnnxArtifact) -> None:
+    def __init__(self, artifact: "OnnxArtifact") -> None:
         """Raises Unopenable where the last layer is not linear or the copy does not answer as the file does."""
         self._artifact = artifact
         model = onnx.load(str(artifact.path))
