@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from safedeploy.compose import make_recipe
     from safedeploy.errors import UserError
-    from safedeploy.pipeline import audit, bench, compress, export, load, report, resume, run
+    from safedeploy.pipeline import audit, bench, compress, export, inspect, load, report, resume, run
     from safedeploy.recipe import Recipe, read_recipe
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "bench",
     "compress",
     "export",
+    "inspect",
     "load",
     "make_recipe",
     "read_recipe",

@@ -23,13 +23,25 @@ from safedeploy.data.dataset import preprocessing
 from safedeploy.data.samples import check_disjoint, read_samples
 from safedeploy.errors import UserError
 from safedeploy.recipe import MethodRecipe, Recipe, read_recipe
-from safedeploy.results import DenseControl, Evidence, Manifest, Timing
+from safedeploy.results import DenseControl, Evidence, Inspection, Manifest, Timing
 from safedeploy.rundir import RunDir, open_run, require_writable, run_of_artifact, write_text
 
 if TYPE_CHECKING:
     from safedeploy.audit.exam import Exam
 
-__all__ = ["Progress", "audit", "bench", "compress", "exam_of_run", "export", "load", "report", "resume", "run"]
+__all__ = [
+    "Progress",
+    "audit",
+    "bench",
+    "compress",
+    "exam_of_run",
+    "export",
+    "inspect",
+    "load",
+    "report",
+    "resume",
+    "run",
+]
 
 
 def export(root: PathLike, target: str | None = None, *, progress: Progress = silent) -> Manifest:
@@ -127,6 +139,13 @@ def bench(
         if run := run_of_artifact(path):
             timing.write(run.benches / f"{path.name}.json")
     return timings
+
+
+def inspect(path: PathLike) -> Inspection:
+    """What a model file holds: input, classes, operators, stored tensors."""
+    from safedeploy.artifacts.inspect import inspect as inspect_file
+
+    return inspect_file(Path(path))
 
 
 def report(root: PathLike) -> Path:

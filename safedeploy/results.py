@@ -299,6 +299,28 @@ class Manifest(ResultFile):
     runtimes: dict[Literal["onnxruntime", "executorch"], str] = {}
 
 
+class StoredTensor(Result):
+    """A constant in a model file, as it is stored; `density` is the share of its values that are not zero."""
+
+    name: str
+    dtype: str
+    shape: list[int]
+    nonzero: int
+    density: Probability
+    size_bytes: int
+
+
+class Inspection(ResultFile):
+    """What a model file holds. `white_box`: why it cannot be opened, or empty. `tensors`: None where hidden."""
+
+    artifact: ArtifactInfo
+    input_shape: list[int]
+    classes: int
+    white_box: str
+    operators: dict[str, int]
+    tensors: list[StoredTensor] | None
+
+
 class LayerDensity(Result):
     name: str
     shape: list[int]

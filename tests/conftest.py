@@ -1,6 +1,7 @@
 """What a user types and gets, and one small real run, for the tests of the command line and the pipeline."""
 
 import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 import safedeploy
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a test process a core: threads of their own would fight for it
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job; children would ignore it too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 SOURCE = Path(safedeploy.__file__).parent.parent
 PAIR = 'name = "pair"\ndescription = "a file a runtime"\nfiles = ["model.onnx", "model.pte"]\n'
 

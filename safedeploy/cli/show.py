@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from safedeploy.results import Evidence, Manifest, Summary, Timing, Verdict
+from safedeploy.results import Evidence, Inspection, Manifest, Summary, Timing, Verdict
 from safedeploy.rundir import RunDir, write_text
 
 
@@ -76,6 +76,25 @@ def show_manifest(manifest: Manifest, *, json: bool) -> None:
     ]
     title = f"Bundle for {manifest.target}: each file in its runtime against torch, {check.samples:,} validation inputs"
     table(title, columns, rows)
+
+
+def show_inspection(found: Inspection, *, json: bool) -> None:
+    if json:
+        print(found.model_dump_json(indent=2))
+        return
+    info = found.artifact
+    print(f"{info.path}: {info.format}, sha256 {info.sha256}")
+    print(f"disk size {info.size_bytes:,} bytes, download size (zip, level 9) {info.zip_bytes:,} bytes")
+    print(f"input (n, {', '.join(map(str, found.input_shape))}) float32, {found.classes} classes")
+    print(f"white box: {found.white_box or 'open'}")
+    if found.operators:
+        print(f"operators: {', '.join(f'{name} ×{count}' for name, count in found.operators.items())}")
+    if found.tensors is not None:
+        rows = [
+            [one.name, one.dtype, "×".join(map(str, one.shape)), f"{one.density:.1%}", f"{one.size_bytes:,}"]
+            for one in found.tensors
+        ]
+        table("stored tensors", ["tensor", "type", "shape", "density", "bytes"], rows)
 
 
 def show_evidence(evidence: Evidence, *, json: bool, out: Path | None) -> None:

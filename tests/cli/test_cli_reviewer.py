@@ -102,6 +102,12 @@ def test_the_report_of_a_run_made_elsewhere(reviewer, home, trained_run):
     assert Path(home / answer.stdout.strip()).is_file()
 
 
+def test_a_file_is_inspected(reviewer, stranger):
+    answer = reviewer("inspect", stranger.model, "--json")
+    assert answer.returncode == 0, answer.stderr
+    assert json.loads(answer.stdout)["white_box"] == ""
+
+
 @pytest.mark.slow
 def test_a_file_is_timed(reviewer, stranger):
     answer = reviewer("bench", stranger.model, "--json")
