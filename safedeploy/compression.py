@@ -128,6 +128,7 @@ def prepared(recipe: Recipe, run: RunDir | None) -> tuple[Examples, "nn.Module",
 
 
 def train_run(run: RunDir, recipe: Recipe, progress: Progress) -> RunDir:
+    """Train into `run`, from its newest checkpoint where there is one: the weights and summary.json come last."""
     examples, module, hooks = prepared(recipe, run)
     import torch
     from safetensors.torch import save
