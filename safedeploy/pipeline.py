@@ -96,7 +96,7 @@ def audit(
     if run is None:
         raise UserError(f"{path} is not in a run's bundle: give --members and --nonmembers (.npz with x and y)")
     exam = exam_of_run(run, data_root)
-    place = run.audits / f"{path.name}.json"
+    place = run.evidence(path.resolve().parent.name, path.name)
     require_writable(place)
     evidence = _audit(path, exam, _budget(run, budget), dense or _control_file(run, path), progress, run)
     evidence.write(place)
@@ -137,7 +137,7 @@ def bench(
     timings = time_files(paths, protocol=protocol, threads=threads, progress=stage)
     for path, timing in zip(paths, timings, strict=True):
         if run := run_of_artifact(path):
-            timing.write(run.benches / f"{path.name}.json")
+            timing.write(run.timing(path.resolve().parent.name, path.name))
     return timings
 
 
@@ -188,10 +188,10 @@ def run(recipe: Recipe, runs: PathLike = "runs", *, fresh: bool = False, progres
         if not (folder / "manifest.json").exists():
             export(part.root, progress=titled)
         for file in Manifest.read(folder / "manifest.json").files:
-            path, place = folder / file.name, part.audits / f"{file.name}.json"
+            path, place = folder / file.name, part.evidence(target, file.name)
             if not _is_of(place, path, Evidence):
                 _audit(path, exam, recipe.audit.budget, _control_file(part, path), titled, made).write(place)
-            timed.append((path, part.benches / f"{file.name}.json"))
+            timed.append((path, part.timing(target, file.name)))
     if not all(_is_of(place, path, Timing) for path, place in timed):
         files = [path for path, _ in timed]
         bench(files, protocol=recipe.bench.protocol, threads=recipe.bench.threads, progress=progress)
@@ -226,12 +226,9 @@ def _dense_control(path: Path, exam: "Exam", run: RunDir | None, progress: Progr
 
     Another run's evidence on the file would be on another split's samples.
     """
-    if (
-        run
-        and path.is_relative_to(run.control.root)
-        and _is_of(run.control.audits / f"{path.name}.json", path, Evidence)
-    ):
-        evidence = Evidence.read(run.control.audits / f"{path.name}.json")
+    kept = run.control.evidence(path.parent.name, path.name) if run and path.is_relative_to(run.control.root) else None
+    if kept and _is_of(kept, path, Evidence):
+        evidence = Evidence.read(kept)
     else:
         evidence = _audit(path, exam, {}, "this is the dense control itself", _titled(progress, "dense"))
     return DenseControl(artifact=evidence.artifact, task=evidence.task, attacks=evidence.attacks)

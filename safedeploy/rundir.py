@@ -107,13 +107,19 @@ class RunDir:
     def metrics(self) -> Path:
         return self.root / "metrics.jsonl"
 
-    @property
-    def audits(self) -> Path:
-        return self.root / "audit"
+    def audits(self, target: str) -> Path:
+        """The folder of the evidence on a bundle's files."""
+        return self.root / "audit" / target
 
-    @property
-    def benches(self) -> Path:
-        return self.root / "bench"
+    def benches(self, target: str) -> Path:
+        """The folder of a bundle's timings."""
+        return self.root / "bench" / target
+
+    def evidence(self, target: str, file: str) -> Path:
+        return self.audits(target) / f"{file}.json"
+
+    def timing(self, target: str, file: str) -> Path:
+        return self.benches(target) / f"{file}.json"
 
     @property
     def report(self) -> Path:

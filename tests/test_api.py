@@ -56,7 +56,15 @@ def test_audit_gives_the_command_lines_evidence(typed, run):
     answer = typed("audit", file, "--budget", "auc=0.9", "--json")
     assert answer.code == (3 if api.verdict.outcome == "fail" else 0)
     assert Evidence.model_validate_json(answer.out) == api
-    assert Evidence.read(run / "audit/model.onnx.json") == api
+    assert Evidence.read(run / "audit/pair/model.onnx.json") == api
+
+
+def test_two_bundles_of_one_run_keep_their_evidence_apart(run):
+    shutil.copytree(run / "bundle/pair", run / "bundle/twin")
+    first = safedeploy.audit(run / "bundle/pair/model.onnx", budget={"auc": 0.9})
+    safedeploy.audit(run / "bundle/twin/model.onnx", budget={"auc": 0.8})
+    assert Evidence.read(run / "audit/pair/model.onnx.json") == first
+    assert Evidence.read(run / "audit/twin/model.onnx.json").verdict.budget == {"auc": 0.8}
 
 
 def test_bench_gives_the_same_kind_of_timing(typed, run, monkeypatch):
@@ -68,7 +76,7 @@ def test_bench_gives_the_same_kind_of_timing(typed, run, monkeypatch):
     (cli,) = json.loads(answer.out)
     assert cli["artifact"] == api.artifact.model_dump()
     assert {key for key in cli if key.endswith("_ms")} == {"cold_load_ms", "first_inference_ms", "latency_ms"}
-    assert (run / "bench/model.onnx.json").is_file()
+    assert (run / "bench/pair/model.onnx.json").is_file()
 
 
 def test_report_writes_the_page_and_prints_where(typed, run):

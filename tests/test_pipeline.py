@@ -167,15 +167,15 @@ def test_run_walks_the_whole_road_and_a_second_run_finds_it_done(typed, home, tr
     for part in (run, run.control):
         names = {path.name for path in part.bundle("pair").iterdir()} - {"manifest.json"}
         assert names == {"model.onnx", "model.pte"}
-        assert {Evidence.read(part.audits / f"{name}.json").artifact.format for name in names} == {"onnx", "executorch"}
-        assert all(Timing.read(part.benches / f"{name}.json").latency_ms.queries >= 16 for name in names)
+        assert {Evidence.read(part.evidence("pair", name)).artifact.format for name in names} == {"onnx", "executorch"}
+        assert all(Timing.read(part.timing("pair", name)).latency_ms.queries >= 16 for name in names)
     dense, sparse = Summary.read(run.control.summary), Summary.read(run.summary)
     assert (dense.density, dense.method) == (1.0, "dense")
     assert 0.299 < sparse.density <= 0.3  # a pixel that is always 0 leaves weights at 0
     assert (dense.roles, dense.fingerprint) == (sparse.roles, sparse.fingerprint)
     assert np.array_equal(read_split(run.split).role, read_split(run.control.split).role)
-    shipped = Evidence.read(run.audits / "model.onnx.json")
-    control = Evidence.read(run.control.audits / "model.onnx.json")
+    shipped = Evidence.read(run.evidence("pair", "model.onnx"))
+    control = Evidence.read(run.control.evidence("pair", "model.onnx"))
     assert shipped.controls.dense.artifact.sha256 == control.artifact.sha256
     assert shipped.verdict.outcome == "pass"
     assert "<html" in run.report.read_text()

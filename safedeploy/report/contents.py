@@ -122,14 +122,15 @@ def read_run(run: RunDir) -> Contents:
 
 def _read_model(run: RunDir, recipe: Recipe, label: str) -> ModelResults:
     manifest = _read_manifest(run, recipe.target)
+    target = manifest.target if manifest else recipe.target
     return ModelResults(
         label=label,
         summary=_read_if_there(Summary, run.summary),
         manifest=manifest,
-        evidence=_read_folder(Evidence, run.audits),
-        timing=_read_folder(Timing, run.benches),
+        evidence=_read_folder(Evidence, run.audits(target)),
+        timing=_read_folder(Timing, run.benches(target)),
         run=run.root.as_posix(),
-        target=manifest.target if manifest else recipe.target,
+        target=target,
     )
 
 

@@ -19,9 +19,9 @@ def write_model(run: RunDir, model: ModelResults) -> None:
     model.summary.write(run.summary)
     model.manifest.write(run.bundle("android") / "manifest.json")
     for name, evidence in model.evidence.items():
-        evidence.write(run.audits / f"{name}.json")
+        evidence.write(run.evidence("android", name))
     for name, timing in model.timing.items():
-        timing.write(run.benches / f"{name}.json")
+        timing.write(run.timing("android", name))
 
 
 def write_run(root: Path, contents: Contents) -> RunDir:
@@ -66,7 +66,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 
 def test_a_spoilt_result_file_is_named(tmp_path: Path, contents: Contents) -> None:
     run = write_run(tmp_path / "fashion", contents)
-    (run.audits / "model.onnx.json").write_text('{"schema": 1}')
+    (run.evidence("android", "model.onnx")).write_text('{"schema": 1}')
 
     with pytest.raises(UserError, match=r"model\.onnx\.json is not a Evidence file") as caught:
         read_run(run)
