@@ -1,9 +1,10 @@
-"""How many threads torch computes with: one for small networks, where sharing the work costs more than the work."""
+"""How many threads torch computes with: one for small networks, which more help little and can hurt much."""
 
 import contextlib
 from collections.abc import Iterator
 
-# Parameters below which one thread is about as fast as two, and far faster where other work wants the cores too.
+# Parameters below which one thread costs at most half again on two quiet cores (benchmarks/README.md), and saves a
+# multiple where other work wants the cores, since waiting threads spin.
 SMALL = 1_000_000
 
 
