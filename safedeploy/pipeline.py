@@ -76,10 +76,13 @@ def audit(
     dense: PathLike | None = None,
     budget: Mapping[str, float] | None = None,
     data_root: str | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     progress: Progress = silent,
 ) -> Evidence:
-    """Attack the file `path`. In a bundle its run's split says who was a member, else two .npz files do."""
+    """Attack the file `path`. In a bundle its run's split says who was a member, else two .npz files do.
+
+    `seed`: of the attacker's own draws; None is the run's, and 0 without a run.
+    """
     from safedeploy.audit.exam import halved
 
     path, dense = Path(path), None if dense is None else Path(dense)
@@ -91,21 +94,22 @@ def audit(
         takes: dict[str, Any] = {"input_shape": artifact.input_shape, "classes": artifact.classes}
         inside, outside = read_samples(Path(members), **takes), read_samples(Path(nonmembers), **takes)
         check_disjoint(inside, outside)
-        exam = halved(inside, outside, tuple(str(label) for label in range(artifact.classes)), seed)
+        exam = halved(inside, outside, tuple(str(label) for label in range(artifact.classes)), seed or 0)
         return _audit(path, exam, budget or {}, dense or "no dense control was given: --dense FILE", progress)
     if run is None:
         raise UserError(f"{path} is not in a run's bundle: give --members and --nonmembers (.npz with x and y)")
-    exam = exam_of_run(run, data_root)
+    exam = exam_of_run(run, data_root, seed)
     place = run.evidence(path.resolve().parent.name, path.name)
     require_writable(place)
-    evidence = _audit(path, exam, _budget(run, budget), dense or _control_file(run, path), progress, run)
+    whose = run if seed is None else None  # the control's kept evidence is of the run's own seed
+    evidence = _audit(path, exam, _budget(run, budget), dense or _control_file(run, path), progress, whose)
     evidence.write(place)
     return evidence
 
 
-def exam_of_run(run: RunDir, data_root: str | None = None) -> "Exam":
+def exam_of_run(run: RunDir, data_root: str | None = None, seed: int | None = None) -> "Exam":
     """What every file of a run is asked: its evaluation roles, with the known roles as the attacker's knowledge."""
-    return _exam(load_examples(run, data_root), read_recipe(run.recipe).seed)
+    return _exam(load_examples(run, data_root), read_recipe(run.recipe).seed if seed is None else seed)
 
 
 def _exam(examples: Examples, seed: int) -> "Exam":
@@ -189,7 +193,7 @@ def run(recipe: Recipe, runs: PathLike = "runs", *, fresh: bool = False, progres
             export(part.root, progress=titled)
         for file in Manifest.read(folder / "manifest.json").files:
             path, place = folder / file.name, part.evidence(target, file.name)
-            if not _is_of(place, path, Evidence):
+            if not _is_of(place, path, Evidence) or Evidence.read(place).verdict.budget != recipe.audit.budget:
                 _audit(path, exam, recipe.audit.budget, _control_file(part, path), titled, made).write(place)
             timed.append((path, part.timing(target, file.name)))
     if not all(_is_of(place, path, Timing) for path, place in timed):

@@ -67,6 +67,17 @@ def test_two_bundles_of_one_run_keep_their_evidence_apart(run):
     assert Evidence.read(run / "audit/twin/model.onnx.json").verdict.budget == {"auc": 0.8}
 
 
+def test_an_audits_seed_is_the_runs_unless_one_is_given(run):
+    file = run / "bundle/pair/model.onnx"
+    own, zero, other = (
+        safedeploy.audit(file, seed=seed).attacks
+        for seed in (None, safedeploy.read_recipe(run / "recipe.toml").seed, 99)
+    )
+    assert own == zero
+    drawn = {attack.name for attack, changed in zip(own, other, strict=True) if attack != changed}
+    assert drawn == {"neural-black", "neural-white"}  # thresholds draw nothing
+
+
 def test_bench_gives_the_same_kind_of_timing(typed, run, monkeypatch):
     monkeypatch.setitem(protocol.PROTOCOLS, "quick", protocol.Rules(queries=8, seconds=0.1, block_seconds=0.05))
     file = run / "bundle/pair/model.onnx"

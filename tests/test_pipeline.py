@@ -184,6 +184,10 @@ def test_run_walks_the_whole_road_and_a_second_run_finds_it_done(typed, home, tr
     assert typed("run", "r.toml", "--budget", "auc=0.99").code == 0
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
+    safedeploy.audit(run.bundle("pair") / "model.onnx", budget={"auc": 0.6})
+    assert typed("run", "r.toml", "--budget", "auc=0.99").code == 0
+    assert Evidence.read(run.evidence("pair", "model.onnx")).verdict.budget == {"auc": 0.99}  # the run's own question
+
 
 def test_the_class_names_of_the_bundle_are_the_data_sets(bundle):
     assert Manifest.read(bundle / "manifest.json").classes == [str(digit) for digit in range(10)]

@@ -26,7 +26,7 @@ def audit(
     budget: o.BudgetOption = None,
     strict: Annotated[bool, typer.Option("--strict", help="An inconclusive verdict exits 3 too.")] = False,
     data_root: o.DataRootOption = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of the attacker's own draws.")] = 0,
+    seed: Annotated[int | None, typer.Option("--seed", help="Of the attacker's draws; the run's by default.")] = None,
     format_: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.md,
     out: Annotated[Path | None, typer.Option("--out", help="Write it to this file instead.")] = None,
     json: o.JsonOption = False,
