@@ -21,8 +21,25 @@ class Features:
     penultimate: Array
 
 
+@dataclass(frozen=True, eq=False)
+class Inner:
+    """What n samples leave inside, layer by layer, in the order of the forward pass.
+
+    layers: names of the L layers with weights. activations: their outputs, each (n, d) float32, flattened.
+    gradient_norms: (n, L) float64, the Euclidean norm of ∂ cross-entropy(sample, label) / ∂ the layer's parameters.
+    """
+
+    layers: tuple[str, ...]
+    activations: tuple[Array, ...]
+    gradient_norms: NDArray[np.float64]
+
+
 class WhiteBox(Protocol):
     def features(self, x: Array) -> Features: ...
+
+    def inner(self, x: Array, y: NDArray[np.int64]) -> Inner:
+        """Raises Unopenable with the reason where only the last layer can be read."""
+        ...
 
 
 class Artifact(Protocol):

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from safedeploy.artifacts.base import Array, Features, Unopenable
+from safedeploy.artifacts.base import Array, Features, Inner, Unopenable
 from safedeploy.artifacts.batches import as_input, in_batches
 from safedeploy.artifacts.onnx_session import VALUE_KEEPERS, one_line, open_session
 from safedeploy.errors import UserError
@@ -54,6 +54,9 @@ class OnnxWhiteBox:
         x = as_input(x, self._artifact.input_shape, self._artifact.name)
         answers, penultimate = self._run_batches(x)
         return Features(logits=self._artifact.to_logits(answers), penultimate=penultimate)
+
+    def inner(self, x: Array, y: NDArray[np.int64]) -> Inner:
+        raise Unopenable("only the last layer of an ONNX file is read")
 
     def _run_batches(self, x: Array) -> tuple[Array, Array]:
         answers, penultimate = in_batches(x, self._artifact.batch, self._run, pad=self._artifact.fixed_batch)

@@ -2,7 +2,10 @@
 
 from typing import Literal
 
-from safedeploy.artifacts.base import Array, Artifact, Features, Unopenable, WhiteBox
+import numpy as np
+from numpy.typing import NDArray
+
+from safedeploy.artifacts.base import Array, Artifact, Features, Inner, Unopenable, WhiteBox
 
 
 def remember(artifact: Artifact) -> Artifact:
@@ -67,3 +70,7 @@ class RememberedWhiteBox:
         if id(x) not in self._features:
             self._features[id(x)] = (x, self._inner.features(x))
         return self._features[id(x)][1]
+
+    def inner(self, x: Array, y: NDArray[np.int64]) -> Inner:
+        """Not kept: activations of every layer are many times the samples."""
+        return self._inner.inner(x, y)

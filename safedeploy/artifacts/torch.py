@@ -6,9 +6,10 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from safedeploy.artifacts.base import Array, Features, Unopenable
+from safedeploy.artifacts.base import Array, Features, Inner, Unopenable
 from safedeploy.artifacts.batches import as_input, finite, in_batches
 
 BATCH = 512
@@ -63,6 +64,9 @@ class TorchWhiteBox:
         with untouched(artifact.module, artifact.device):
             logits, penultimate = in_batches(x, BATCH, self._run, pad=False)
         return Features(logits=finite(logits, artifact.name), penultimate=penultimate)
+
+    def inner(self, x: Array, y: NDArray[np.int64]) -> Inner:
+        raise Unopenable("only the last layer of a module is read")
 
     def _run(self, x: Array) -> tuple[Array, Array]:
         seen: list[Tensor] = []

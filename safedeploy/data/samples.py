@@ -50,5 +50,10 @@ def check_disjoint(members: Samples, nonmembers: Samples) -> None:
 
 def content_hashes(x: NDArray[np.float32]) -> Counter[bytes]:
     """How often each example occurs, by the sha256 of its values; −0 counts as 0."""
+    return Counter(content_digests(x).tolist())
+
+
+def content_digests(x: NDArray[np.float32]) -> NDArray[np.bytes_]:
+    """The sha256 of each example's values as (n,) bytes; −0 counts as 0."""
     rows = np.ascontiguousarray(x) + np.float32(0)
-    return Counter(hashlib.sha256(row.data).digest() for row in rows)
+    return np.array([hashlib.sha256(row.data).hexdigest() for row in rows], dtype="S64")
