@@ -60,8 +60,8 @@ class References:
         absent = int((first == last).sum())
         if absent:
             raise UserError(
-                f"{absent:,} of {len(wanted):,} samples are not in the reference models' pool: make references on a pool"
-                " that holds every sample judged"
+                f"{absent:,} of {len(wanted):,} samples are not in the reference models' pool: make"
+                " references on a pool that holds every sample judged"
             )
         rows = order[first]
         differing = int((self._labels[rows] != samples.y).sum())

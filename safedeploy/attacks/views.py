@@ -9,7 +9,7 @@ LARGEST = 2 * len(SHIFTS)
 
 
 def views(x: Array, count: int) -> list[Array]:
-    """`count` arrays like x (n, channels, height, width): x, mirrored, then shifted by a pixel, each plain and mirrored.
+    """`count` arrays like x (n, channels, height, width): x, x mirrored, then x shifted by a pixel, plain and mirrored.
 
     Shifts repeat the edge. Other inputs than images have one view. Raises ValueError for more views than there are.
     """
