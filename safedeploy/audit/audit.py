@@ -1,21 +1,18 @@
 """One file audited: every attack that can run on it, the controls beside them, and the verdict."""
 
 from collections.abc import Callable, Mapping, Sequence
-from importlib.util import find_spec
 
-from safedeploy.artifacts.base import Artifact, Unopenable
+from safedeploy.artifacts.base import Artifact
 from safedeploy.artifacts.remember import remember
 from safedeploy.attacks.base import Attack
-from safedeploy.attacks.membership import ATTACKS
+from safedeploy.attacks.membership import STANDARD
+from safedeploy.audit.attempt import Attempt, attempt
 from safedeploy.audit.budget import check_budget, fprs
 from safedeploy.audit.exam import Exam
 from safedeploy.audit.judge import FPRS, judge
 from safedeploy.audit.verdict import decide
-from safedeploy.errors import UserError
 from safedeploy.results import (
     ArtifactInfo,
-    AttackEvidence,
-    AttackNotRun,
     Controls,
     CorrectnessControl,
     DenseControl,
@@ -26,8 +23,6 @@ from safedeploy.results import (
 from safedeploy.roc import mean_of_proportions_interval
 from safedeploy.versions import versions
 
-_EXTRA_MODULES = {"train": "torch", "executorch": "executorch", "text": "transformers"}
-
 
 def audit(
     artifact: Artifact,
@@ -36,49 +31,40 @@ def audit(
     *,
     budget: Mapping[str, float],
     dense: DenseControl | str,
-    attacks: Sequence[Attack] = ATTACKS,
+    attacks: Sequence[Attack] = STANDARD,
     progress: Callable[[float], None] | None = None,
 ) -> Evidence:
-    """Evidence on `artifact`. `dense`: the dense control's own evidence, or why there is none.
-
-    Raises UserError where none of `attacks` can run.
-    """
+    """Attack `artifact` and judge it. Raises UserError where none of `attacks` can run."""
     check_budget(budget)
     artifact = remember(artifact)
-    found: list[AttackEvidence] = []
-    not_run: list[AttackNotRun] = []
+    return evidence(artifact, info, exam, attempt(artifact, exam, attacks, progress), budget=budget, dense=dense)
+
+
+def evidence(
+    artifact: Artifact,
+    info: ArtifactInfo,
+    exam: Exam,
+    attempted: Attempt,
+    *,
+    budget: Mapping[str, float],
+    dense: DenseControl | str,
+) -> Evidence:
+    """What the attacks' scores say. `dense`: the dense control's own evidence, or why there is none."""
     asked = list(dict.fromkeys([*FPRS, *fprs(budget)]))
-    for number, attack in enumerate(attacks):
-        if attack.extra and find_spec(_EXTRA_MODULES[attack.extra]) is None:
-            reason = f"needs the extra '{attack.extra}': python -m pip install 'safedeploy[{attack.extra}]'"
-            not_run.append(AttackNotRun(name=attack.name, access=attack.access, reason=reason))
-            continue
-        try:
-            scores = attack.score(artifact, exam.knowledge, exam.targets)
-        except Unopenable as closed:
-            not_run.append(AttackNotRun(name=attack.name, access=attack.access, reason=str(closed)))
-        else:
-            found.append(judge(attack, scores, exam, asked))
-        if progress:
-            progress((number + 1) / (len(attacks) + 1))
-    if not found:
-        reasons = "; ".join(f"{attack.name}: {attack.reason}" for attack in not_run)
-        raise UserError(f"no attack could run on {artifact.name}: {reasons or 'none was asked for'}")
+    found = [judge(attack, scores, exam, asked) for attack, scores in attempted.scores.items()]
     controls = Controls(
         correctness=correctness_control(artifact, exam),
         blind=exam.blind,
         dense=None if isinstance(dense, str) else dense,
         missing={"dense": dense} if isinstance(dense, str) else {},
     )
-    if progress:
-        progress(1.0)
     return Evidence(
         artifact=info,
         samples=SampleCounts(members=len(exam.members.y), nonmembers=len(exam.nonmembers.y)),
         known=SampleCounts(members=len(exam.knowledge.members.y), nonmembers=len(exam.knowledge.nonmembers.y)),
         task=task(artifact, exam),
         attacks=found,
-        not_run=not_run,
+        not_run=attempted.not_run,
         controls=controls,
         verdict=decide(found, budget, controls.blind),
         versions=versions(),

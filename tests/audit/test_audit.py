@@ -5,7 +5,7 @@ from importlib import util
 import pytest
 
 from safedeploy.attacks.membership import ATTACKS
-from safedeploy.audit import audit as audit_module
+from safedeploy.audit import attempt as attempt_module
 from safedeploy.audit.audit import audit
 from safedeploy.errors import UserError
 from safedeploy.results import Evidence
@@ -42,7 +42,7 @@ def test_every_attack_runs_on_an_open_artifact_and_figures_are_its_name_s(made):
 
 
 def test_an_attack_whose_extra_is_missing_is_listed_with_what_to_install(made, monkeypatch):
-    monkeypatch.setattr(audit_module, "find_spec", lambda name: None if name == "torch" else util.find_spec(name))
+    monkeypatch.setattr(attempt_module, "find_spec", lambda name: None if name == "torch" else util.find_spec(name))
     evidence = run(made, made.honest(), made.exam(60), attacks=ATTACKS)
     left = [(attack.name, attack.access) for attack in evidence.not_run]
     assert left == [("neural-black", "black"), ("neural-white", "white")]
