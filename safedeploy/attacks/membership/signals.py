@@ -37,6 +37,15 @@ def modified_entropy(logits: ArrayLike, labels: Labels) -> Floats:
     return np.asarray(terms.sum(axis=1))
 
 
+def margin(logits: ArrayLike, labels: Labels) -> Floats:
+    """log p_y − log of the best other p: how far y is ahead (f₆ of Carlini & Wagner 2017, the sign turned)."""
+    logits = np.asarray(logits, dtype=np.float64)
+    own = _own(logits, labels)
+    others = logits.copy()
+    others[np.arange(len(labels)), labels] = -np.inf
+    return np.asarray(own - others.max(axis=1))
+
+
 def _log_probabilities(logits: ArrayLike) -> Floats:
     """log softmax; of the largest as −log(1 + the others' odds), so that sure answers do not tie at 0."""
     logits = np.asarray(logits, dtype=np.float64)
