@@ -46,7 +46,7 @@ class ArtifactInfo(Result):
 
     path: str
     sha256: str
-    format: Literal["onnx", "executorch", "torch"]
+    format: Literal["onnx", "executorch", "torch", "scores"]
     size_bytes: int
     zip_bytes: int
 
@@ -179,7 +179,7 @@ class Verdict(Result):
 
 
 class Evidence(ResultFile):
-    """What an audit found on one file (`audit/*.json`)."""
+    """What an audit found on one file (`audit/*.json`). `notes`: what a reader must know of how it was asked."""
 
     artifact: ArtifactInfo
     samples: SampleCounts
@@ -189,6 +189,7 @@ class Evidence(ResultFile):
     not_run: list[AttackNotRun]
     controls: Controls
     verdict: Verdict
+    notes: list[str] = []
     versions: dict[str, str]
 
     @property

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
+Format = Literal["onnx", "executorch", "torch", "scores"]
 
 
 class Unopenable(Exception):  # noqa: N818
@@ -49,7 +50,7 @@ class Artifact(Protocol):
     def name(self) -> str: ...
 
     @property
-    def format(self) -> Literal["onnx", "executorch", "torch"]: ...
+    def format(self) -> Format: ...
 
     @property
     def classes(self) -> int: ...

@@ -6,7 +6,7 @@ from typing import Literal
 from safedeploy.artifacts.base import Artifact
 from safedeploy.errors import UserError
 
-Format = Literal["onnx", "executorch", "torch"]
+FileFormat = Literal["onnx", "executorch", "torch"]
 
 SIGNATURES = (
     (0, b"\x89PNG", "a PNG image"),
@@ -25,7 +25,7 @@ SIGNATURES = (
 LARGEST_ONNX = 2**31 - 1  # protobuf's limit; larger models keep their weights in a side file
 
 
-def recognise(path: Path) -> Format:
+def recognise(path: Path) -> FileFormat:
     """The format of the file `path`; 'torch' is a safetensors file.
 
     Raises UserError where the file is missing, empty, cut short or something else.

@@ -1,11 +1,9 @@
 """An artifact that answers once: ten attacks on the same samples share one forward pass."""
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
 
-from safedeploy.artifacts.base import Array, Artifact, Features, Inner, Unopenable, WhiteBox
+from safedeploy.artifacts.base import Array, Artifact, Features, Format, Inner, Unopenable, WhiteBox
 
 
 def remember(artifact: Artifact) -> Artifact:
@@ -28,7 +26,7 @@ class Remembered:
         return self.artifact.name
 
     @property
-    def format(self) -> Literal["onnx", "executorch", "torch"]:
+    def format(self) -> Format:
         return self.artifact.format
 
     @property

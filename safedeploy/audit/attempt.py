@@ -1,11 +1,12 @@
 """Every attack that can run on a file, run; for each of the others, why not."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 from safedeploy.artifacts.base import Artifact, Unopenable
 from safedeploy.attacks.base import Attack, Knowledge, Scores
+from safedeploy.attacks.references import References
 from safedeploy.audit.exam import Exam
 from safedeploy.errors import UserError
 from safedeploy.results import AttackNotRun
@@ -15,26 +16,32 @@ _EXTRA_MODULES = {"train": "torch", "executorch": "executorch", "text": "transfo
 
 @dataclass(frozen=True, eq=False)
 class Attempt:
-    """`scores`: of exam.targets, members first, by attack."""
+    """`scores`: of exam.targets, members first, by attack. `references`: how many reference models there were."""
 
     scores: dict[Attack, Scores]
     not_run: list[AttackNotRun]
+    references: int = 0
 
 
 def attempt(
-    artifact: Artifact, exam: Exam, attacks: Sequence[Attack], progress: Callable[[float], None] | None = None
+    artifact: Artifact,
+    exam: Exam,
+    attacks: Sequence[Attack],
+    references: References | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> Attempt:
     """`artifact` should remember its answers (`artifacts/remember.py`): the attacks share them.
 
     Raises UserError where none of `attacks` can run.
     """
+    knowledge = replace(exam.knowledge, references=references)
     scores: dict[Attack, Scores] = {}
     not_run: list[AttackNotRun] = []
     for number, attack in enumerate(attacks):
         try:
-            if lacking := _lacking(attack, exam.knowledge):
+            if lacking := _lacking(attack, knowledge):
                 raise Unopenable(lacking)
-            scores[attack] = attack.score(artifact, exam.knowledge, exam.targets)
+            scores[attack] = attack.score(artifact, knowledge, exam.targets)
         except Unopenable as closed:
             not_run.append(AttackNotRun(name=attack.name, access=attack.access, reason=str(closed)))
         if progress:
@@ -42,7 +49,7 @@ def attempt(
     if not scores:
         reasons = "; ".join(f"{attack.name}: {attack.reason}" for attack in not_run)
         raise UserError(f"no attack could run on {artifact.name}: {reasons or 'none was asked for'}")
-    return Attempt(scores, not_run)
+    return Attempt(scores, not_run, references.count if references else 0)
 
 
 def _lacking(attack: Attack, knowledge: Knowledge) -> str:

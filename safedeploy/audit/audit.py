@@ -37,7 +37,7 @@ def audit(
     """Attack `artifact` and judge it. Raises UserError where none of `attacks` can run."""
     check_budget(budget)
     artifact = remember(artifact)
-    return evidence(artifact, info, exam, attempt(artifact, exam, attacks, progress), budget=budget, dense=dense)
+    return evidence(artifact, info, exam, attempt(artifact, exam, attacks, None, progress), budget, dense)
 
 
 def evidence(
@@ -45,18 +45,24 @@ def evidence(
     info: ArtifactInfo,
     exam: Exam,
     attempted: Attempt,
-    *,
     budget: Mapping[str, float],
     dense: DenseControl | str,
+    *,
+    no_blind: str = "",
+    notes: Sequence[str] = (),
 ) -> Evidence:
-    """What the attacks' scores say. `dense`: the dense control's own evidence, or why there is none."""
+    """What the attacks' scores say.
+
+    `dense`: the dense control's own evidence, or why there is none. `no_blind`: why there can be no blind control.
+    """
     asked = list(dict.fromkeys([*FPRS, *fprs(budget)]))
     found = [judge(attack, scores, exam, asked) for attack, scores in attempted.scores.items()]
+    missing = {"dense": dense if isinstance(dense, str) else "", "blind": no_blind}
     controls = Controls(
         correctness=correctness_control(artifact, exam),
-        blind=exam.blind,
+        blind=None if no_blind else exam.blind,
         dense=None if isinstance(dense, str) else dense,
-        missing={"dense": dense} if isinstance(dense, str) else {},
+        missing={name: reason for name, reason in missing.items() if reason},
     )
     return Evidence(
         artifact=info,
@@ -67,6 +73,7 @@ def evidence(
         not_run=attempted.not_run,
         controls=controls,
         verdict=decide(found, budget, controls.blind),
+        notes=list(notes),
         versions=versions(),
     )
 

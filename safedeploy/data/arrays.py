@@ -13,14 +13,7 @@ from safedeploy.errors import UserError
 
 def read_arrays(path: Path, *names: str) -> tuple[NDArray[Any], ...]:
     """The arrays called `names`, in that order. Raises UserError where one is missing, holds objects or is damaged."""
-    try:
-        content = np.load(path, allow_pickle=False)
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from None
-    except (ValueError, EOFError, zipfile.BadZipFile):
-        raise UserError(f"{path} is not an .npz file: write it with numpy.savez(path, {_example(names)})") from None
-    if not isinstance(content, np.lib.npyio.NpzFile):
-        raise UserError(f"{path} holds a single array, not an .npz: write it with numpy.savez(path, {_example(names)})")
+    content = _open(path, names)
     with content:
         arrays = []
         for name in names:
@@ -37,6 +30,24 @@ def read_arrays(path: Path, *names: str) -> tuple[NDArray[Any], ...]:
             except (OSError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError) as error:
                 raise _damaged(path, name, error) from None
     return tuple(arrays)
+
+
+def array_names(path: Path) -> list[str]:
+    """Names of the arrays in `path`. Raises UserError where it is no .npz."""
+    with _open(path, ("x", "y")) as content:
+        return list(content.files)
+
+
+def _open(path: Path, names: tuple[str, ...]) -> "np.lib.npyio.NpzFile":
+    try:
+        content = np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from None
+    except (ValueError, EOFError, zipfile.BadZipFile):
+        raise UserError(f"{path} is not an .npz file: write it with numpy.savez(path, {_example(names)})") from None
+    if not isinstance(content, np.lib.npyio.NpzFile):
+        raise UserError(f"{path} holds a single array, not an .npz: write it with numpy.savez(path, {_example(names)})")
+    return content
 
 
 def _damaged(path: Path, name: str, error: Exception) -> UserError:
