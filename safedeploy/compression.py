@@ -62,7 +62,7 @@ def resume(root: PathLike, *, progress: Progress = silent) -> RunDir:
 
 def load(root: PathLike) -> "nn.Module":
     """The trained module of a run, on the CPU, in evaluation mode."""
-    _need_torch("loading a run's weights")
+    need_torch("loading a run's weights")
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -100,14 +100,7 @@ def load_examples(run: RunDir, data_root: str | None = None) -> Examples:
 
 def prepared(recipe: Recipe, run: RunDir | None) -> tuple[Examples, "nn.Module", "Hooks"]:
     """What a training begins with; `run`: where its split may be. Raises UserError for bad input; writes nothing."""
-    _need_torch("training")
-    from safedeploy.methods.base import Context
-    from safedeploy.methods.registry import make_method
-    from safedeploy.models.zoo import build_model
-    from safedeploy.sparsity.budget import erk
-    from safedeploy.sparsity.masks import shapes
-    from safedeploy.training.device import make_accelerator
-
+    need_torch("training")
     if run is not None and run.split.exists():
         examples = load_examples(run)
     else:
@@ -116,6 +109,18 @@ def prepared(recipe: Recipe, run: RunDir | None) -> tuple[Examples, "nn.Module",
             dataset.y, dataset.official_test, recipe.split, recipe.seed, dataset.fingerprint, dataset.class_names
         )
         examples = Examples(dataset, split)
+    return examples, *fresh(recipe, examples)
+
+
+def fresh(recipe: Recipe, examples: Examples) -> tuple["nn.Module", "Hooks"]:
+    """The untrained module of `recipe.seed` and its method's hooks. Raises UserError for bad input."""
+    from safedeploy.methods.base import Context
+    from safedeploy.methods.registry import make_method
+    from safedeploy.models.zoo import build_model
+    from safedeploy.sparsity.budget import erk
+    from safedeploy.sparsity.masks import shapes
+    from safedeploy.training.device import make_accelerator
+
     dataset = examples.dataset
     module = build_model(recipe.model.name, dataset.input_shape, len(dataset.class_names), recipe.seed)
     known = [examples.samples(role) for role in ("member_known", "nonmember_known", "validation")]
@@ -124,7 +129,7 @@ def prepared(recipe: Recipe, run: RunDir | None) -> tuple[Examples, "nn.Module",
     if recipe.method.density < 1:
         erk(shapes(module), recipe.method.density)
     make_accelerator(recipe.training.device, recipe.training.precision)
-    return examples, module, hooks
+    return module, hooks
 
 
 def train_run(run: RunDir, recipe: Recipe, progress: Progress) -> RunDir:
@@ -192,7 +197,8 @@ def target_name(target: str) -> str:
     return load_target(target).name
 
 
-def _need_torch(what: str) -> None:
+def need_torch(what: str) -> None:
+    """Raises UserError naming the extra where torch is not installed."""
     from importlib.util import find_spec
 
     if find_spec("torch") is None:

@@ -1,7 +1,7 @@
 """The result files, typed: evidence of an audit, timings, an export's manifest, a training run's summary."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -346,3 +346,35 @@ class Summary(ResultFile):
     device: str
     versions: dict[str, str]
     roles: dict[str, int]
+
+
+class Served(Result):
+    """Why a file has no answers of its own in a ReferenceSet: `by` has the same weights in the same precision.
+
+    `max_logit_difference`: the most by which the audited model's two files can have differed where they were checked.
+    """
+
+    by: str
+    max_logit_difference: float
+
+
+class ReferenceSet(ResultFile):
+    """What the reference models of one folder are (`references/references.json`).
+
+    `made_for`: the run or the files whose pool they halve. `fingerprint`: of the data. `recipe`: all that decides a
+    reference beside its number. `count`: how many were asked for; a cut-off build has fewer. `views`: answers a sample.
+    `files`: the exported files that answered. `pool`: samples. `versions`: that began the folder.
+    """
+
+    made_for: str
+    fingerprint: str
+    recipe: dict[str, Any]
+    model: str
+    method: str
+    seed: int
+    count: int
+    views: int
+    files: list[str]
+    served: dict[str, Served] = {}
+    pool: int
+    versions: dict[str, str]

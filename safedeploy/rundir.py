@@ -129,6 +129,11 @@ class RunDir:
         return self.root / "bundle" / target
 
     @property
+    def references(self) -> Path:
+        """The folder of the answers of reference models made for this run."""
+        return self.root / "references"
+
+    @property
     def control(self) -> "RunDir":
         """The dense control, trained equally long on the same split: a run of its own inside this one."""
         return RunDir(self.root / "dense")

@@ -46,6 +46,17 @@ def margin(logits: ArrayLike, labels: Labels) -> Floats:
     return np.asarray(own - others.max(axis=1))
 
 
+def scaled_logit(logits: ArrayLike, labels: Labels) -> Floats:
+    """φ = log p_y − log(1 − p_y) (Carlini et al. 2022, LiRA, section V): the label's logit minus logsumexp of the rest.
+
+    Exact where p_y is 0 or 1 to the last digit. logits: (n, classes), labels: (n,) → (n,).
+    """
+    others = np.array(logits, dtype=np.float64)
+    own = _own(others, labels).copy()
+    others[np.arange(len(labels)), labels] = -np.inf
+    return np.asarray(own - logsumexp(others, axis=1))
+
+
 def _log_probabilities(logits: ArrayLike) -> Floats:
     """log softmax; of the largest as −log(1 + the others' odds), so that sure answers do not tie at 0."""
     logits = np.asarray(logits, dtype=np.float64)
