@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from safedeploy.delong import placements
 from safedeploy.results import Curve, Histogram, TprAtFpr
 
 Floats = NDArray[np.float64]
@@ -34,11 +35,8 @@ def auc_interval(
     """AUC with DeLong's interval (DeLong et al. 1988; midranks of Sun & Xu 2014), on the logit scale: inside [0, 1]."""
     m, n = _scores(members), _scores(nonmembers)
     value = auc(m, n)
-    together = stats.rankdata(np.concatenate([m, n]))
-    over_members = (together[: m.size] - stats.rankdata(m)) / n.size
-    over_nonmembers = 1 - (together[m.size :] - stats.rankdata(n)) / m.size
     fewest = min(m.size, n.size)
-    variance = sum(part.var(ddof=1) / part.size for part in (over_members, over_nonmembers)) if fewest > 1 else 0.0
+    variance = sum(part.var(ddof=1) / part.size for part in placements(m, n)) if fewest > 1 else 0.0
     if variance == 0 or value in (0.0, 1.0):
         # no spread to estimate from: bound by the smaller set's rule-of-three style exact interval
         low, high = proportion_interval(round(value * fewest), fewest, confidence)
