@@ -351,6 +351,88 @@ class Comparison(Result):
     p: Probability
 
 
+class ValueAuc(Result):
+    """AUC of telling the samples that hold a value of the sensitive column from those that hold another."""
+
+    value: str
+    samples: int
+    auc: Probability
+    low: Probability
+    high: Probability
+
+
+class AttributeFigures(Result):
+    """How well a hidden column was guessed. `auc`: the mean of `per_value`."""
+
+    accuracy: Probability
+    accuracy_low: Probability
+    accuracy_high: Probability
+    auc: Probability
+    auc_low: Probability
+    auc_high: Probability
+    per_value: list[ValueAuc]
+
+
+class AttributeAdvantage(Result):
+    """A difference of two accuracies or AUCs, or of two such differences, with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class AttributeSide(Result):
+    """One attribute attack on members, or on non-members, and what it adds to imputation on the same samples.
+
+    `gained` samples the attack alone guesses right, `lost` the imputation alone; `mcnemar_p` of the two.
+    """
+
+    figures: AttributeFigures
+    auc_advantage: AttributeAdvantage
+    accuracy_advantage: AttributeAdvantage
+    gained: int
+    lost: int
+    mcnemar_p: Probability
+
+
+class AttributeAttackEvidence(Result):
+    """`memorised_…`: the advantage on members minus that on non-members.
+
+    `finding`, at 95 % for all attacks together: `memorised`, the file adds to imputation on members, and more than on
+    non-members; `general`, it adds on non-members too, so it knows the relation and not the person; `unresolved`, it
+    adds on members, and the samples do not show whether more; `nothing`, it adds nothing that the samples show.
+    """
+
+    name: str
+    labels_only: bool
+    members: AttributeSide
+    nonmembers: AttributeSide
+    memorised_auc: AttributeAdvantage
+    memorised_accuracy: AttributeAdvantage
+    finding: Literal["memorised", "general", "unresolved", "nothing"]
+
+
+class AttributeEvidence(ResultFile):
+    """What a file gives away of a sensitive column to one who knows all other columns and the label.
+
+    `unseen`: samples left out, as no known sample holds their value. `imputation_…`: the same learner without the file.
+    `commonest`: accuracy of always guessing the commonest value, on members and on non-members. `finding`: that of the
+    attack that shows most; `inconclusive` where the blind control tells members from non-members.
+    """
+
+    column: str
+    columns: list[int]
+    values: list[str]
+    samples: SampleCounts
+    known: SampleCounts
+    unseen: SampleCounts
+    imputation_members: AttributeFigures
+    imputation_nonmembers: AttributeFigures
+    commonest: list[Probability]
+    attacks: list[AttributeAttackEvidence]
+    finding: Literal["memorised", "general", "unresolved", "nothing", "inconclusive"]
+
+
 class Percentiles(Result):
     """Latency of one query, milliseconds."""
 
