@@ -39,7 +39,19 @@ def _options(
     pass
 
 
-COMMANDS = ("run", "compress", "export", "audit", "bench", "inspect", "report", "targets", "data", "doctor")
+COMMANDS = (
+    "run",
+    "compress",
+    "export",
+    "references",
+    "audit",
+    "bench",
+    "inspect",
+    "report",
+    "targets",
+    "data",
+    "doctor",
+)
 for _name in COMMANDS:
     _module = import_module(f"safedeploy.cli.{_name}")
     app.command(_name)(getattr(_module, _name))
