@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,17 +12,34 @@ from safedeploy.cli import options as o
 class Format(StrEnum):
     md = "md"
     json = "json"
+    html = "html"
+    junit = "junit"
+    sarif = "sarif"
 
 
 def audit(
-    file: Annotated[Path, typer.Argument(help="The file that ships: .onnx or .pte, recognised by content.")],
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="The files that ship, .onnx or .pte; further ones are compared with the first."),
+    ] = None,
     members: Annotated[
         Path | None, typer.Option("--members", help=".npz with x, y: samples it was trained on.")
     ] = None,
     nonmembers: Annotated[
         Path | None, typer.Option("--nonmembers", help=".npz with x, y: samples it never saw.")
     ] = None,
+    scores: Annotated[
+        Path | None,
+        typer.Option("--scores", help="Instead of a file: .npz with logits or probabilities, y, member."),
+    ] = None,
     dense: Annotated[Path | None, typer.Option("--dense", help="The dense control's file of the same kind.")] = None,
+    attacks: Annotated[
+        list[str] | None,
+        typer.Option("--attacks", help="standard (default), all, or names; commas or repeatable."),
+    ] = None,
+    references: Annotated[
+        Path | None, typer.Option("--references", help="Folder of 'safedeploy references'; the run's own by default.")
+    ] = None,
     budget: o.BudgetOption = None,
     strict: Annotated[bool, typer.Option("--strict", help="An inconclusive verdict exits 3 too.")] = False,
     data_root: o.DataRootOption = None,
@@ -31,26 +48,31 @@ def audit(
     out: Annotated[Path | None, typer.Option("--out", help="Write it to this file instead.")] = None,
     json: o.JsonOption = False,
 ) -> None:
-    """Attack an exported file with membership inference, beside its controls; exit 3 when a budget is exceeded."""
+    """Attack exported files with membership inference, beside their controls; exit 3 when a budget is exceeded."""
     from safedeploy import pipeline
     from safedeploy.audit.budget import parse_budget
     from safedeploy.cli.outcome import finish
     from safedeploy.cli.progress import shown
-    from safedeploy.cli.show import show_evidence
+    from safedeploy.cli.show import show_audits
+    from safedeploy.errors import UserError
     from safedeploy.rundir import require_writable
 
     if out is not None:
         require_writable(out)
+    asked: dict[str, Any] = {
+        "budget": parse_budget(budget) if budget else None,
+        "attacks": [name.strip() for item in attacks or ["standard"] for name in item.split(",")],
+    }
+    given: dict[str, Any] = {"members": members, "nonmembers": nonmembers, "dense": dense, "references": references}
     with shown() as progress:
-        evidence = pipeline.audit(
-            file,
-            members=members,
-            nonmembers=nonmembers,
-            dense=dense,
-            budget=parse_budget(budget) if budget else None,
-            data_root=data_root,
-            seed=seed,
-            progress=progress,
-        )
-    show_evidence(evidence, json=json or format_ is Format.json, out=out)
-    finish([evidence.verdict], strict=strict)
+        if scores is not None:
+            needless = [*map(str, files or []), *(f"--{name}" for name, value in given.items() if value is not None)]
+            if needless:
+                raise UserError(f"--scores holds all that is judged: leave out {', '.join(needless)}")
+            found = pipeline.audit_scores(scores, seed=seed or 0, progress=progress, **asked)
+        elif files:
+            found = pipeline.audit_files(files, **given, **asked, data_root=data_root, seed=seed, progress=progress)
+        else:
+            raise UserError("give a model file (.onnx or .pte) or --scores FILE; see 'safedeploy audit --help'")
+    show_audits(found, "json" if json else format_.value, out)
+    finish([evidence.verdict for evidence in found.evidence], strict=strict)

@@ -3,10 +3,13 @@
 import json as jsonlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from safedeploy.results import Evidence, Inspection, Manifest, Summary, Timing, Verdict
+from safedeploy.results import Inspection, Manifest, Summary, Timing, Verdict
 from safedeploy.rundir import RunDir, write_text
+
+if TYPE_CHECKING:
+    from safedeploy.auditing import Audits
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -97,10 +100,11 @@ def show_inspection(found: Inspection, *, json: bool) -> None:
         table("stored tensors", ["tensor", "type", "shape", "density", "bytes"], rows)
 
 
-def show_evidence(evidence: Evidence, *, json: bool, out: Path | None) -> None:
-    from safedeploy.report.markdown import evidence_markdown
+def show_audits(found: "Audits", form: str, out: Path | None) -> None:
+    """Print one audit or several in a form of `report/formats.py`, or write them to `out`."""
+    from safedeploy.report.formats import render
 
-    text = evidence.model_dump_json(indent=2) if json else evidence_markdown(evidence)
+    text = render(form, found.evidence, found.comparisons).rstrip("\n")
     if out is None:
         print(text)
     else:

@@ -1,0 +1,273 @@
+"""The audit stage: the samples and references a file is asked with, its dense control, where its evidence goes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from safedeploy.artifacts.base import Artifact
+from safedeploy.artifacts.info import artifact_info
+from safedeploy.artifacts.recognise import open_artifact
+from safedeploy.artifacts.remember import remember
+from safedeploy.compression import Examples, PathLike, Progress, load_examples, silent
+from safedeploy.data.samples import check_disjoint, read_samples
+from safedeploy.data.split import read_split
+from safedeploy.errors import UserError
+from safedeploy.recipe import read_recipe
+from safedeploy.results import ArtifactInfo, Comparison, DenseControl, Evidence, Timing
+from safedeploy.rundir import RunDir, require_writable, run_of_artifact, sha256
+
+if TYPE_CHECKING:
+    from safedeploy.attacks.base import Attack
+    from safedeploy.attacks.references import References
+    from safedeploy.audit.attempt import Attempt
+    from safedeploy.audit.exam import Exam
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How a file is to be audited, whatever the file. `references`: their folder; None looks in the file's run."""
+
+    budget: Mapping[str, float]
+    attacks: "tuple[Attack, ...]"
+    references: Path | None = None
+
+
+@dataclass(frozen=True)
+class Audits:
+    """Evidence on every file, and for every file but the first how its attacks differ from the first file's."""
+
+    evidence: list[Evidence]
+    comparisons: list[Comparison]
+
+
+def audit(path: PathLike, *, progress: Progress = silent, **options: Any) -> Evidence:
+    """Attack the file `path`: `audit_files` of one file, with its options."""
+    return audit_files([path], progress=progress, **options).evidence[0]
+
+
+def audit_files(
+    paths: Sequence[PathLike],
+    *,
+    members: PathLike | None = None,
+    nonmembers: PathLike | None = None,
+    dense: PathLike | None = None,
+    budget: Mapping[str, float] | None = None,
+    attacks: Sequence[str] = ("standard",),
+    references: PathLike | None = None,
+    data_root: str | None = None,
+    seed: int | None = None,
+    progress: Progress = silent,
+) -> Audits:
+    """Attack files on the same samples. In a bundle the run's split says who was a member, else two .npz files do.
+
+    `seed`: of the attacker's own draws; None is the run's, and 0 without a run. Evidence on a run's own file is kept
+    in the run. Raises UserError for bad input, before any attack.
+    """
+    from safedeploy.attacks.membership import select
+
+    files = [Path(path) for path in paths]
+    artifacts = [open_artifact(file) for file in files]
+    run = run_of_artifact(files[0])
+    asked = Asked(_budget(run, budget), select(attacks), None if references is None else Path(references))
+    if (members is None) != (nonmembers is None):
+        raise UserError("--members and --nonmembers go together")
+    if members is not None and nonmembers is not None:
+        exam, run = _given_exam(artifacts, Path(members), Path(nonmembers), seed or 0), None
+    elif run is None:
+        raise UserError(f"{files[0]} is not in a run's bundle: give --members and --nonmembers (.npz with x and y)")
+    else:
+        _same_split(run, files)
+        exam = exam_of_run(run, data_root, seed)
+    places = [_place(file) if run else None for file in files]
+    for place in places:
+        if place is not None:
+            require_writable(place)
+    evidence, attempts = [], []
+    for file, artifact, place in zip(files, artifacts, places, strict=True):
+        control = Path(dense) if dense is not None else _control_of(file, run)
+        whose = run if seed is None else None  # the control's kept evidence is of the run's own seed
+        found, attempted = audit_file(file, exam, asked, control, progress, whose, artifact)
+        if place is not None:
+            found.write(place)
+        evidence.append(found)
+        attempts.append(attempted)
+    return Audits(evidence, [row for other in range(1, len(files)) for row in _compared(files, attempts, exam, other)])
+
+
+def audit_scores(
+    path: PathLike,
+    *,
+    budget: Mapping[str, float] | None = None,
+    attacks: Sequence[str] = ("standard",),
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Audits:
+    """Judge answers recorded elsewhere (`audit/scores.py` says what the .npz holds); no model is opened."""
+    from safedeploy.artifacts.info import zip_bytes
+    from safedeploy.attacks.membership import select
+    from safedeploy.audit.attempt import attempt
+    from safedeploy.audit.audit import evidence
+    from safedeploy.audit.exam import halved
+    from safedeploy.audit.scores import read_scores
+
+    path = Path(path)
+    recorded = read_scores(path)
+    artifact = remember(recorded.artifact)
+    exam = halved(recorded.members, recorded.nonmembers, _numbered(artifact.classes), seed)
+    attempted = attempt(artifact, exam, select(attacks), recorded.references, progress(f"audit {path.name}"))
+    info = ArtifactInfo(
+        path=str(path),
+        sha256=sha256(path),
+        format="scores",
+        size_bytes=path.stat().st_size,
+        zip_bytes=zip_bytes([path]),
+    )
+    dense, blind = (f"recorded answers come without {what}" for what in ("a dense control", "the inputs"))
+    return Audits([evidence(artifact, info, exam, attempted, budget or {}, dense, no_blind=blind)], [])
+
+
+def exam_of_run(run: RunDir, data_root: str | None = None, seed: int | None = None) -> "Exam":
+    """What every file of a run is asked: its evaluation roles, with the known roles as the attacker's knowledge."""
+    return exam_of(load_examples(run, data_root), read_recipe(run.recipe).seed if seed is None else seed)
+
+
+def exam_of(examples: Examples, seed: int) -> "Exam":
+    from safedeploy.attacks.base import Knowledge
+    from safedeploy.audit.exam import Exam
+
+    knowledge = Knowledge(examples.samples("member_known"), examples.samples("nonmember_known"), seed)
+    return Exam(
+        knowledge,
+        examples.samples("member_eval"),
+        examples.samples("nonmember_eval"),
+        examples.dataset.class_names,
+        examples.samples("test"),
+    )
+
+
+def audit_file(
+    path: Path,
+    exam: "Exam",
+    asked: Asked,
+    dense: Path | str,
+    progress: Progress,
+    run: RunDir | None = None,
+    artifact: Artifact | None = None,
+) -> "tuple[Evidence, Attempt]":
+    """Evidence on a file. `dense`: the control's file, or why there is none; `run`: whose samples `exam` has."""
+    from safedeploy.audit.attempt import attempt
+    from safedeploy.audit.audit import evidence
+
+    artifact = remember(artifact or open_artifact(path))
+    references, note = references_for(path, artifact, asked)
+    control: DenseControl | str = dense if isinstance(dense, str) else _dense_control(dense, exam, asked, run, progress)
+    attempted = attempt(artifact, exam, asked.attacks, references, progress(f"audit {path.name}"))
+    notes = [note] if note else []
+    return evidence(artifact, artifact_info(path), exam, attempted, asked.budget, control, notes=notes), attempted
+
+
+def control_file(run: RunDir, path: Path) -> Path | str:
+    """The dense control's file that corresponds to `path` of `run`, or why there is none."""
+    if run.is_control:
+        return "this is the dense control itself"
+    control = run.control.bundle(path.resolve().parent.name) / path.name
+    if control.is_file():
+        return control
+    return "no dense control in the run: 'safedeploy run' trains and exports one, or give --dense FILE"
+
+
+def is_of(result: Path, artifact: Path, kind: type[Evidence] | type[Timing]) -> bool:
+    """Whether `result` was made from the file as it is now."""
+    return result.is_file() and kind.read(result).artifact.sha256 == artifact_info(artifact).sha256
+
+
+def titled(progress: Progress, part: RunDir | str) -> Progress:
+    name = part if isinstance(part, str) else part.root.name
+    return lambda stage: progress(f"{stage} ({name})")
+
+
+def attacked_alike(evidence: Evidence, path: Path, asked: Asked) -> bool:
+    """Whether `evidence` is of the attacks asked for, with as many reference models as there are now for `path`."""
+    tried = {attack.name for attack in evidence.attacks} | {attack.name for attack in evidence.not_run}
+    used = max((attack.references for attack in evidence.attacks), default=0)
+    references, _ = references_for(path, open_artifact(path), asked)
+    return tried == {attack.name for attack in asked.attacks} and used == (references.count if references else 0)
+
+
+def _dense_control(path: Path, exam: "Exam", asked: Asked, run: RunDir | None, progress: Progress) -> DenseControl:
+    """The control's evidence: what `run` already holds on this very file, else attacked now.
+
+    Another run's evidence on the file would be on another split's samples.
+    """
+    kept = run.control.evidence(path.parent.name, path.name) if run and path.is_relative_to(run.control.root) else None
+    asked = replace(asked, budget={}, references=None)  # references of the audited file's own kind would not be its
+    evidence = Evidence.read(kept) if kept and is_of(kept, path, Evidence) else None
+    if evidence is None or not attacked_alike(evidence, path, asked):
+        evidence, _ = audit_file(path, exam, asked, "this is the dense control itself", titled(progress, "dense"))
+    return DenseControl(artifact=evidence.artifact, task=evidence.task, attacks=evidence.attacks)
+
+
+def references_for(path: Path, artifact: Artifact, asked: Asked) -> "tuple[References | None, str]":
+    """The reference models for a file, and in words which: those asked for, else its run's own where there are some."""
+    from safedeploy.audit.reference_store import load_references
+
+    run = run_of_artifact(path)
+    folder = asked.references or (run.references if run and run.references.is_dir() else None)
+    if folder is None or not any(attack.references for attack in asked.attacks):
+        return None, ""
+    quantised = bool(getattr(artifact, "quantised", "int8" in path.name))
+    references, _, note = load_references(folder, path.name, quantised=quantised)
+    return references, note
+
+
+def _given_exam(artifacts: Sequence[Artifact], members: Path, nonmembers: Path, seed: int) -> "Exam":
+    from safedeploy.audit.exam import halved
+
+    first = artifacts[0]
+    for artifact in artifacts[1:]:
+        if (artifact.input_shape, artifact.classes) != (first.input_shape, first.classes):
+            raise UserError(f"{artifact.name} and {first.name} take other inputs or classes: audit them one by one")
+    inside, outside = (
+        read_samples(path, input_shape=first.input_shape, classes=first.classes) for path in (members, nonmembers)
+    )
+    check_disjoint(inside, outside)
+    return halved(inside, outside, _numbered(first.classes), seed)
+
+
+def _numbered(classes: int) -> tuple[str, ...]:
+    return tuple(str(label) for label in range(classes))
+
+
+def _same_split(run: RunDir, files: Sequence[Path]) -> None:
+    """Raises UserError where a file's members are not those of `run`."""
+    role = read_split(run.split).role
+    for file in files[1:]:
+        other = run_of_artifact(file)
+        if other is None or not np.array_equal(read_split(other.split).role, role):
+            raise UserError(f"{file} was not trained on the split of {run.root}: audit it alone, or give --members")
+
+
+def _place(path: Path) -> Path:
+    run = run_of_artifact(path)
+    assert run is not None
+    return run.evidence(path.resolve().parent.name, path.name)
+
+
+def _control_of(path: Path, run: RunDir | None) -> Path | str:
+    own = run_of_artifact(path) if run else None
+    return control_file(own, path) if own else "no dense control was given: --dense FILE"
+
+
+def _budget(run: RunDir | None, budget: Mapping[str, float] | None) -> Mapping[str, float]:
+    if budget is not None:
+        return budget
+    return read_recipe(run.recipe).audit.budget if run else {}
+
+
+def _compared(files: Sequence[Path], attempts: "Sequence[Attempt]", exam: "Exam", other: int) -> list[Comparison]:
+    from safedeploy.audit.compare import compare
+
+    return compare(str(files[0]), attempts[0], str(files[other]), attempts[other], exam)
