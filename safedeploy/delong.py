@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 Floats = NDArray[np.float64]
@@ -20,10 +20,10 @@ def placements(members: Floats, nonmembers: Floats) -> tuple[Floats, Floats]:
     return over_members, over_nonmembers
 
 
-def covariance(over_members: Sequence[Floats], over_nonmembers: Sequence[Floats]) -> Floats:
+def covariance(over_members: Sequence[ArrayLike], over_nonmembers: Sequence[ArrayLike]) -> Floats:
     """(A, A) covariance of A means over the same m members and n non-members: S10 / m + S01 / n (equation 6).
 
     `over_members`: A arrays (m,), `over_nonmembers`: A arrays (n,), with m and n at least 2.
     """
-    sides = (np.atleast_2d(np.stack(over_members)), np.atleast_2d(np.stack(over_nonmembers)))
+    sides = (np.stack([np.asarray(row) for row in side]) for side in (over_members, over_nonmembers))
     return np.asarray(sum(np.atleast_2d(np.cov(side)) / side.shape[1] for side in sides))

@@ -1,8 +1,10 @@
 """ROC curves and the intervals that go with them; scores are higher for 'more likely a member'."""
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special, stats
 
 from safedeploy.delong import placements
 from safedeploy.results import Curve, Histogram, TprAtFpr
@@ -49,8 +51,10 @@ def auc_interval(
 
 def proportion_interval(successes: int, trials: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Clopper & Pearson's exact interval (1934) for a proportion."""
-    interval = stats.binomtest(successes, trials).proportion_ci(confidence, method="exact")
-    return float(interval.low), float(interval.high)
+    tail = (1 - confidence) / 2
+    low = 0.0 if successes == 0 else float(special.betaincinv(successes, trials - successes + 1, tail))
+    high = 1.0 if successes == trials else float(special.betainccinv(successes + 1, trials - successes, tail))
+    return low, high
 
 
 def mean_of_proportions_interval(
@@ -80,7 +84,6 @@ def tpr_at_fpr(members: ArrayLike, nonmembers: ArrayLike, fpr: float, confidence
     positives = int(m.size - np.searchsorted(m, bar, side="right"))
     false_positives = int(n.size - np.searchsorted(n, bar, side="right"))
     low, high = proportion_interval(positives, m.size, confidence)
-    null = stats.betabinom(m.size, allowed + 1, n.size - allowed).ppf(0.95) if allowed < n.size else m.size
     return TprAtFpr(
         fpr=fpr,
         tpr=positives / m.size,
@@ -89,9 +92,17 @@ def tpr_at_fpr(members: ArrayLike, nonmembers: ArrayLike, fpr: float, confidence
         realised_fpr=false_positives / n.size,
         true_positives=positives,
         false_positives=false_positives,
-        null_high=float(null / m.size),
+        null_high=_null_high(m.size, n.size, allowed),
         resolvable=bool(fpr * n.size >= EXPECTED_FALSE_POSITIVES - 1e-9),
     )
+
+
+@lru_cache(maxsize=64)
+def _null_high(members: int, nonmembers: int, allowed: int) -> float:
+    """The same for every attack on the same samples, and slow to find."""
+    if allowed >= nonmembers:
+        return 1.0
+    return float(stats.betabinom(members, allowed + 1, nonmembers - allowed).ppf(0.95) / members)
 
 
 def best_threshold(members: ArrayLike, nonmembers: ArrayLike) -> float:

@@ -16,11 +16,11 @@ _EXTRA_MODULES = {"train": "torch", "executorch": "executorch", "text": "transfo
 
 @dataclass(frozen=True, eq=False)
 class Attempt:
-    """`scores`: of exam.targets, members first, by attack. `references`: how many reference models there were."""
+    """`scores`: of exam.targets, members first, by attack. `references`: those the attacks had."""
 
     scores: dict[Attack, Scores]
     not_run: list[AttackNotRun]
-    references: int = 0
+    references: References | None = None
 
 
 def attempt(
@@ -49,7 +49,7 @@ def attempt(
     if not scores:
         reasons = "; ".join(f"{attack.name}: {attack.reason}" for attack in not_run)
         raise UserError(f"no attack could run on {artifact.name}: {reasons or 'none was asked for'}")
-    return Attempt(scores, not_run, references.count if references else 0)
+    return Attempt(scores, not_run, references)
 
 
 def _lacking(attack: Attack, knowledge: Knowledge) -> str:

@@ -10,6 +10,7 @@ from safedeploy.audit.attempt import Attempt, attempt
 from safedeploy.audit.budget import check_budget, fprs
 from safedeploy.audit.exam import Exam
 from safedeploy.audit.judge import FPRS, judge
+from safedeploy.audit.same import same_control
 from safedeploy.audit.verdict import decide
 from safedeploy.results import (
     ArtifactInfo,
@@ -56,23 +57,26 @@ def evidence(
     `dense`: the dense control's own evidence, or why there is none. `no_blind`: why there can be no blind control.
     """
     asked = list(dict.fromkeys([*FPRS, *fprs(budget)]))
-    found = [judge(attack, scores, exam, asked) for attack, scores in attempted.scores.items()]
+    found, null = judge(attempted.scores, exam, asked, attempted.references, inputs=not no_blind)
+    samples = SampleCounts(members=len(exam.members.y), nonmembers=len(exam.nonmembers.y))
     missing = {"dense": dense if isinstance(dense, str) else "", "blind": no_blind}
     controls = Controls(
         correctness=correctness_control(artifact, exam),
         blind=None if no_blind else exam.blind,
         dense=None if isinstance(dense, str) else dense,
+        same=same_control(attempted.scores, exam),
         missing={name: reason for name, reason in missing.items() if reason},
     )
     return Evidence(
         artifact=info,
-        samples=SampleCounts(members=len(exam.members.y), nonmembers=len(exam.nonmembers.y)),
+        samples=samples,
         known=SampleCounts(members=len(exam.knowledge.members.y), nonmembers=len(exam.knowledge.nonmembers.y)),
         task=task(artifact, exam),
         attacks=found,
         not_run=attempted.not_run,
         controls=controls,
-        verdict=decide(found, budget, controls.blind),
+        verdict=decide(found, budget, controls.blind, null=null, samples=samples),
+        null=null,
         notes=list(notes),
         versions=versions(),
     )

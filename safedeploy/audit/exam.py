@@ -8,6 +8,7 @@ import numpy as np
 from safedeploy.attacks.base import Knowledge
 from safedeploy.audit.blind import blind_control
 from safedeploy.data.samples import Samples
+from safedeploy.data.split import Indices
 from safedeploy.errors import UserError
 from safedeploy.results import BlindControl
 from safedeploy.seeds import numpy_generator
@@ -18,13 +19,17 @@ MIN_KNOWN = 10
 
 @dataclass(frozen=True, eq=False)
 class Exam:
-    """`members` and `nonmembers` are the evaluation samples, disjoint from `knowledge`; `test` is for accuracy."""
+    """`members` and `nonmembers` are the evaluation samples, disjoint from `knowledge`; `test` is for accuracy.
+
+    `member_index`: the place of each of `members` among the examples its owner knows them by; None where it is its own.
+    """
 
     knowledge: Knowledge
     members: Samples
     nonmembers: Samples
     class_names: tuple[str, ...]
     test: Samples | None = None
+    member_index: Indices | None = None
 
     def __post_init__(self) -> None:
         for side, samples in (("members", self.members), ("non-members", self.nonmembers)):
@@ -59,14 +64,19 @@ def halved(members: Samples, nonmembers: Samples, class_names: tuple[str, ...], 
         if len(samples.y) < MIN_SAMPLES:
             raise UserError(f"only {len(samples.y)} {side}; an audit needs at least {MIN_SAMPLES}: give more samples")
     (known_in, judged_in), (known_out, judged_out) = (_halves(samples, seed) for samples in (members, nonmembers))
-    return Exam(Knowledge(known_in, known_out, seed), judged_in, judged_out, class_names)
+    knowledge = Knowledge(_chosen(members, known_in), _chosen(nonmembers, known_out), seed)
+    judged = _chosen(members, judged_in), _chosen(nonmembers, judged_out)
+    return Exam(knowledge, *judged, class_names, member_index=judged_in)
 
 
-def _halves(samples: Samples, seed: int) -> tuple[Samples, Samples]:
-    """(known, judged): every second sample in order of class, so that a class of two or more is in both."""
+def _chosen(samples: Samples, rows: Indices) -> Samples:
+    return Samples(samples.x[rows], samples.y[rows])
+
+
+def _halves(samples: Samples, seed: int) -> tuple[Indices, Indices]:
+    """Rows (known, judged): every second sample in order of class, so that a class of two or more is in both."""
     order = numpy_generator(seed, "halves").permutation(len(samples.y))
     by_class = order[np.argsort(samples.y[order], kind="stable")]
     alone = np.bincount(samples.y)[samples.y[by_class]] == 1  # judged: the other set may hold more of that class
     shared = by_class[~alone]
-    judged, known = np.sort(np.concatenate([by_class[alone], shared[0::2]])), np.sort(shared[1::2])
-    return Samples(samples.x[known], samples.y[known]), Samples(samples.x[judged], samples.y[judged])
+    return np.sort(shared[1::2]), np.sort(np.concatenate([by_class[alone], shared[0::2]]))

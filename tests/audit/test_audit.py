@@ -72,7 +72,7 @@ def test_a_budget_nobody_can_hold_is_refused_before_anything_runs(made):
 
 def test_a_budget_s_own_rate_is_computed(made):
     evidence = run(made, made.honest(), made.exam(200), {"tpr@0.07": 0.5})
-    assert [rate.fpr for rate in evidence.attacks[0].tpr] == [0.01, 0.001, 0.07]
+    assert [rate.fpr for rate in evidence.attacks[0].tpr] == [0.1, 0.01, 0.001, 0.0001, 0.07]
     assert "tpr@0.07" in evidence.verdict.reason
 
 

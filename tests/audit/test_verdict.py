@@ -21,7 +21,8 @@ def test_without_a_budget_there_is_no_verdict_but_a_worst_attack(made):
         (0.52, 0.50, 0.60, "pass"),  # at the budget is within it
         (0.58, 0.55, 0.61, "inconclusive"),
         (0.60, 0.58, 0.62, "inconclusive"),
-        (0.61, 0.58, 0.64, "fail"),
+        (0.61, 0.58, 0.64, "inconclusive"),  # above the budget, but not shown to be
+        (0.61, 0.605, 0.615, "fail"),
         (0.90, 0.88, 0.92, "fail"),
     ],
 )
