@@ -1,5 +1,6 @@
 """An ONNX file in ONNX Runtime: the black box; its graph gives the white box (`onnx_whitebox.py`)."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -7,49 +8,57 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from safedeploy.artifacts.base import Array, WhiteBox
+from safedeploy.artifacts.base import Array, Unopenable, WhiteBox
 from safedeploy.artifacts.batches import as_input, finite, in_batches
+from safedeploy.artifacts.onnx_ports import choose_output, read_inputs, to_scores
 from safedeploy.artifacts.onnx_session import VALUE_KEEPERS, one_line, open_session
 from safedeploy.errors import UserError
 
 BATCH = 256
 PROBES = 8
-FLOATS: dict[str, type[np.floating[Any]]] = {
-    "tensor(float)": np.float32,
-    "tensor(float16)": np.float16,
-    "tensor(double)": np.float64,
-}
 QUANTISED = {"QuantizeLinear", "DequantizeLinear", "MatMulInteger", "ConvInteger", "QLinearMatMul", "QLinearConv"}
 
 
 class OnnxArtifact:
     """A classifier in an ONNX file.
 
-    `probabilities`: the file answers probabilities, and `logits` are their logarithms.
-    `quantised`: some weights or activations are integers.
+    `probabilities`: the file answers probabilities, and `logits` are their logarithms. `labels_only`: it answers
+    labels, which count as probabilities of 0 and 1. `tokens`: its inputs are whole numbers. `quantised`: some weights
+    or activations are integers.
     """
 
     format: Literal["onnx"] = "onnx"
 
-    def __init__(self, path: Path, *, threads: int | None = None) -> None:
-        """Raises UserError with one line where the file is damaged, unknown to the runtime or no classifier."""
+    def __init__(
+        self,
+        path: Path,
+        *,
+        threads: int | None = None,
+        output: str | None = None,
+        shape: Sequence[int] | None = None,
+    ) -> None:
+        """`output`: the one that answers, where several could. `shape`: one sample's, where the file leaves it free.
+
+        Raises UserError with one line where the file is damaged, unknown to the runtime or no classifier.
+        """
         self.path = path
         self.name = path.name
         self.threads = threads
         model = onnx.load(str(path), load_external_data=False)
         side_files(path, model)
         self.session = open_session(str(path), path, threads)
-        self.input_name, self._dtype, declared = _only_input(self.session, path)
-        self.input_shape = declared[1:]
-        self.output_name = _only_output(self.session, path)
+        self.inputs = read_inputs(self.session, path, shape)
+        self.input_name, self.input_shape, self.tokens = self.inputs.names[0], self.inputs.shape, self.inputs.tokens
+        self.output = choose_output(self.session, model, path, output)
+        self.output_name, self.labels_only = self.output.name, self.output.kind == "labels"
         operators = {node.op_type for node in model.graph.node}
         self.quantised = bool(operators & QUANTISED)
         # one range over the whole batch: only single samples get the answers they get on a device
         alone = any(operator.startswith("DynamicQuantize") for operator in operators)
-        self.fixed_batch = bool(declared[0])
-        self.batch, answers = self._probe(declared[0] or (1 if alone else 0))
+        self.fixed_batch = bool(self.inputs.batch)
+        self.batch, answers = self._probe(self.inputs.batch or (1 if alone else 0))
         self.classes = int(answers.shape[1])
-        self.probabilities = _ends_in_softmax(model) or _are_probabilities(answers)
+        self.probabilities = _ends_in_softmax(model, self.output_name) or _are_probabilities(answers)
 
     def logits(self, x: Array) -> Array:
         """(n, classes) float32. Raises UserError on a wrong shape and on answers that are NaN or infinite."""
@@ -59,6 +68,10 @@ class OnnxArtifact:
     def unpack(self) -> WhiteBox:
         from safedeploy.artifacts.onnx_whitebox import OnnxWhiteBox
 
+        if len(self.inputs.names) > 1:
+            raise Unopenable("only the inside of a file with one input is read")
+        if self.labels_only:
+            raise Unopenable("the file answers labels: its last layer's logits are not shown")
         return OnnxWhiteBox(self)
 
     def to_logits(self, answers: Array) -> Array:
@@ -68,24 +81,31 @@ class OnnxArtifact:
             return answers
         return np.log(np.clip(answers, np.finfo(np.float32).tiny, 1.0))
 
-    def cast(self, x: Array) -> NDArray[Any]:
-        """`x` in the floating-point type of the file's input."""
-        return x.astype(self._dtype, copy=False)
+    def feed(self, x: Array) -> dict[str, NDArray[Any]]:
+        """`x` as the session takes it: by name, in the types of the file's inputs."""
+        return self.inputs.feed(x)
+
+    def probes(self, count: int, seed: int) -> Array:
+        """Random inputs that the file can answer: noise, or small token numbers."""
+        generator = np.random.default_rng(seed)
+        if self.tokens:
+            return generator.integers(0, 2, (count, *self.input_shape)).astype(np.float32)
+        return generator.standard_normal((count, *self.input_shape), dtype=np.float32)
 
     def _run(self, x: Array) -> tuple[Array]:
         try:
-            answers = self.session.run([self.output_name], {self.input_name: self.cast(x)})[0]
+            answers = self.session.run([self.output_name], self.feed(x))[0]
         except Exception as error:  # the runtime's exceptions have no common base of their own
             reason = one_line(error)
             raise UserError(f"{self.path}: ONNX Runtime fails on {len(x)} inputs: {reason}; export it again") from None
-        return (np.asarray(answers, dtype=np.float32),)
+        return (to_scores(self.output.kind, self.output.classes, answers),)
 
     def _probe(self, wanted: int) -> tuple[int, Array]:
         """The batch that works (`wanted`, where 0 is free) and the answers to random inputs.
 
         A batch axis that is free in name only counts as fixed to 1.
         """
-        x = np.random.default_rng(0).standard_normal((PROBES, *self.input_shape), dtype=np.float32)
+        x = self.probes(PROBES, 0)
         if not wanted:
             try:
                 answers = self._run(x)[0]
@@ -138,39 +158,9 @@ def _tensors(model: onnx.ModelProto) -> list[onnx.TensorProto]:
     return [*model.graph.initializer, *constants]
 
 
-def _only_input(session: Any, path: Path) -> tuple[str, type[np.floating[Any]], tuple[int, ...]]:
-    """(name, type, shape) of the one input; the batch is 0 where it is free."""
-    inputs = session.get_inputs()
-    if len(inputs) != 1:
-        names = ", ".join(f"'{one.name}'" for one in inputs) or "none"
-        raise UserError(f"{path} has {len(inputs)} inputs ({names}); give a classifier with one: fix the others")
-    only = inputs[0]
-    if only.type not in FLOATS:
-        what = f"its input '{only.name}' is {only.type}"
-        raise UserError(f"{path}: {what}; give a classifier of floating-point inputs, not of tokens or raw bytes")
-    shape = list(only.shape or [])
-    if len(shape) < 2:
-        raise UserError(f"{path}: its input '{only.name}' has shape {shape}, without a batch axis; export it with one")
-    if any(not isinstance(size, int) or size < 1 for size in shape[1:]):
-        raise UserError(f"{path}: its input '{only.name}' has free sizes {shape}; fix all but the batch when exporting")
-    batch = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else 0
-    return only.name, FLOATS[only.type], (batch, *shape[1:])
-
-
-def _only_output(session: Any, path: Path) -> str:
-    outputs = session.get_outputs()
-    if len(outputs) != 1:
-        names = ", ".join(f"'{one.name}'" for one in outputs)
-        raise UserError(f"{path} has {len(outputs)} outputs ({names}); give a classifier with one: the logits alone")
-    only = outputs[0]
-    if only.type not in FLOATS:
-        raise UserError(f"{path}: its output '{only.name}' is {only.type}; export logits or probabilities")
-    return str(only.name)
-
-
-def _ends_in_softmax(model: onnx.ModelProto) -> bool:
+def _ends_in_softmax(model: onnx.ModelProto, output: str) -> bool:
     producers = {output: node for node in model.graph.node for output in node.output}
-    node = producers.get(model.graph.output[0].name)
+    node = producers.get(output)
     while node is not None and node.op_type in VALUE_KEEPERS:
         node = producers.get(node.input[0])
     return node is not None and node.op_type == "Softmax"

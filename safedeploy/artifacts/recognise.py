@@ -1,5 +1,6 @@
 """What a model file is, told from its content and never from its name."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -60,10 +61,13 @@ def recognise(path: Path) -> FileFormat:
     raise UserError(f"{path} is neither an ONNX nor an ExecuTorch file (by its content); give an .onnx or .pte file")
 
 
-def open_artifact(path: Path, *, threads: int | None = None) -> Artifact:
+def open_artifact(
+    path: Path, *, threads: int | None = None, output: str | None = None, shape: Sequence[int] | None = None
+) -> Artifact:
     """The model file behind the Artifact protocol, opened in its own runtime.
 
-    threads: of the runtime for one call; None leaves its default.
+    threads: of the runtime for one call; None leaves its default. output: which of an ONNX file's outputs answers.
+    shape: one sample's, for an ONNX file that leaves sizes free.
     Raises UserError where it cannot be opened or is not a classifier of float inputs.
     """
     path = Path(path)
@@ -71,7 +75,7 @@ def open_artifact(path: Path, *, threads: int | None = None) -> Artifact:
         case "onnx":
             from safedeploy.artifacts.onnx import OnnxArtifact
 
-            return OnnxArtifact(path, threads=threads)
+            return OnnxArtifact(path, threads=threads, output=output, shape=shape)
         case "executorch":
             from safedeploy.artifacts.executorch import ExecuTorchArtifact
 

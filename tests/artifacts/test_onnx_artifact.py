@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
+from safedeploy.artifacts.base import Unopenable
 from safedeploy.artifacts.onnx import OnnxArtifact
 from safedeploy.errors import UserError
 
@@ -138,31 +139,99 @@ def test_answers_that_are_not_finite_are_refused(build: Build, linear: SimpleNam
         artifact.logits(rows(2))
 
 
-def test_several_inputs_are_named(build: Build) -> None:
+def test_several_inputs_of_one_shape_are_one_after_another_on_the_first_axis(build: Build) -> None:
     both = {"left": (TensorProto.FLOAT, ["n", 3]), "right": (TensorProto.FLOAT, ["n", 3])}
-    message = refused(build([helper.make_node("Add", ["left", "right"], ["y"])], inputs=both))
-    assert "2 inputs ('left', 'right')" in message
+    artifact = OnnxArtifact(build([helper.make_node("Sub", ["left", "right"], ["y"])], inputs=both))
+    assert artifact.input_shape == (2, 3)
+    x = rows(4).reshape(4, 2, 3)
+    np.testing.assert_allclose(artifact.logits(x), x[:, 0] - x[:, 1], rtol=1e-6)
 
 
-def test_several_outputs_are_named(build: Build, linear: SimpleNamespace) -> None:
+def test_inputs_of_different_kinds_are_named(build: Build) -> None:
+    both = {"left": (TensorProto.FLOAT, ["n", 3]), "mask": (TensorProto.INT64, ["n", 3])}
+    nodes = [helper.make_node("Cast", ["mask"], ["m"], to=1), helper.make_node("Add", ["left", "m"], ["y"])]
+    message = refused(build(nodes, inputs=both))
+    assert "'left'" in message
+    assert "'mask'" in message
+
+
+def test_scores_go_before_labels_where_both_are_given(build: Build, linear: SimpleNamespace) -> None:
     nodes = [*linear.nodes, helper.make_node("ArgMax", ["y"], ["label"], axis=1)]
     outputs = {"label": (TensorProto.INT64, ["n", 1]), "y": (TensorProto.FLOAT, ["n", 3])}
-    assert "2 outputs ('label', 'y')" in refused(build(nodes, linear.weights, outputs=outputs))
+    artifact = OnnxArtifact(build(nodes, linear.weights, outputs=outputs))
+    assert (artifact.output_name, artifact.labels_only) == ("y", False)
+    plain = OnnxArtifact(build(linear.nodes, linear.weights, name="plain.onnx"))
+    np.testing.assert_array_equal(artifact.logits(x := rows(5)), plain.logits(x))
 
 
-def test_tokens_are_refused(build: Build) -> None:
-    table = {"table": np.zeros((9, 3), dtype=np.float32), "axis": np.array([1])}
+def test_of_several_scores_the_answer_is_asked_for_and_can_be_named(build: Build, linear: SimpleNamespace) -> None:
+    nodes = [*linear.nodes, helper.make_node("Neg", ["y"], ["minus"])]
+    outputs = {"y": (TensorProto.FLOAT, ["n", 3]), "minus": (TensorProto.FLOAT, ["n", 3])}
+    path = build(nodes, linear.weights, outputs=outputs)
+    message = refused(path)
+    assert "'minus'" in message
+    assert "--output NAME" in message
+    x = rows(5)
+    np.testing.assert_allclose(
+        OnnxArtifact(path, output="minus").logits(x), -OnnxArtifact(path, output="y").logits(x), rtol=1e-6
+    )
+    with pytest.raises(UserError, match="no output 'z'"):
+        OnnxArtifact(path, output="z")
+
+
+def test_tokens_are_taken_as_whole_numbers_of_the_sample_s_length(build: Build) -> None:
+    table = np.random.default_rng(0).normal(size=(9, 3)).astype(np.float32)
     nodes = [
         helper.make_node("Gather", ["table", "tokens"], ["e"]),
         helper.make_node("ReduceMean", ["e", "axis"], ["y"], keepdims=0),
     ]
-    assert "tokens" in refused(build(nodes, table, inputs={"tokens": (TensorProto.INT64, ["n", 4])}))
+    weights = {"table": table, "axis": np.array([1])}
+    path = build(nodes, weights, inputs={"tokens": (TensorProto.INT64, ["n", "length"])})
+    assert "free sizes" in refused(path)
+    artifact = OnnxArtifact(path, shape=(4,))
+    assert (artifact.tokens, artifact.input_shape) == (True, (4,))
+    tokens = np.array([[0, 8, 3, 3], [1, 2, 4, 7]])
+    np.testing.assert_allclose(artifact.logits(tokens.astype(np.float32)), table[tokens].mean(axis=1), rtol=1e-5)
 
 
-def test_labels_alone_are_refused(build: Build, linear: SimpleNamespace) -> None:
+def test_labels_alone_count_as_sure_probabilities(build: Build, linear: SimpleNamespace) -> None:
     nodes = [*linear.nodes[:3], helper.make_node("ArgMax", ["m"], ["y"], axis=1)]
     labels = {"y": (TensorProto.INT64, ["n", 1])}
-    assert "logits or probabilities" in refused(build(nodes, linear.weights, outputs=labels))
+    artifact = OnnxArtifact(build(nodes, linear.weights, outputs=labels))
+    x = rows(50)
+    expected = (np.maximum(x @ linear.a, 0) @ linear.w).argmax(1)
+    assert (artifact.labels_only, artifact.classes) == (True, 3)
+    np.testing.assert_array_equal(artifact.logits(x).argmax(1), expected)
+    assert set(np.unique(artifact.logits(x)).round().tolist()) == {-87.0, 0.0}
+    with pytest.raises(Unopenable, match="answers labels"):
+        artifact.unpack()
+
+
+def test_labels_that_do_not_say_how_many_there_are_are_refused(build: Build) -> None:
+    nodes = [
+        helper.make_node("ReduceSum", ["x", "axis"], ["s"], keepdims=0),
+        helper.make_node("Cast", ["s"], ["y"], to=TensorProto.INT64),
+    ]
+    path = build(nodes, {"axis": np.array([1])}, outputs={"y": (TensorProto.INT64, ["n"])})
+    assert "not how many there are" in refused(path)
+
+
+def test_maps_of_probabilities_are_laid_out(build: Build, linear: SimpleNamespace) -> None:
+    zipmap = helper.make_node("ZipMap", ["p"], ["maps"], domain="ai.onnx.ml", classlabels_int64s=[0, 1, 2])
+    nodes = [*linear.nodes, helper.make_node("Softmax", ["y"], ["p"]), zipmap]
+    path = build(nodes, linear.weights)
+    model = onnx.load(path)
+    maps = helper.make_map_type_proto(TensorProto.INT64, helper.make_tensor_type_proto(TensorProto.FLOAT, []))
+    del model.graph.output[:]
+    model.graph.output.append(helper.make_value_info("maps", helper.make_sequence_type_proto(maps)))
+    model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 1))
+    path.write_bytes(model.SerializeToString())
+    artifact = OnnxArtifact(path)
+    x = rows(5)
+    logits = np.maximum(x @ linear.a, 0) @ linear.w + linear.b
+    expected = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+    assert artifact.probabilities
+    np.testing.assert_allclose(artifact.logits(x), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_one_column_is_refused(build: Build) -> None:
