@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from math import inf
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -82,7 +83,7 @@ class TrainingRecipe(Section):
 
 
 class AuditRecipe(Section):
-    """`budget`: 'auc' or 'tpr@FPR' to the highest figure allowed."""
+    """`budget`: 'auc', 'tpr@FPR', 'advantage' or 'epsilon' to the highest figure allowed."""
 
     budget: dict[str, float] = {}
 
@@ -161,10 +162,15 @@ def _keys(model: type[BaseModel], path: list[str]) -> list[str]:
 
 def budget_fault(key: str, limit: float) -> str | None:
     """What is wrong with a privacy budget of at most `limit` on the figure `key`, or None."""
-    if key != "auc" and not TPR_BUDGET.fullmatch(key):
-        return f"'{key}' is no figure to hold: they are auc and tpr@FPR, as in tpr@0.001"
+    rate = TPR_BUDGET.fullmatch(key)
+    if key not in ("auc", "advantage", "epsilon") and not rate:
+        return f"'{key}' is no figure to hold: they are auc and tpr@FPR, as in tpr@0.001, advantage and epsilon"
     if key == "auc" and not 0.5 <= limit <= 1:
         return f"auc={limit:g}: an AUC budget lies between 0.5 and 1"
+    if key == "epsilon":
+        return None if 0 < limit < inf else f"epsilon={limit:g}: a budget on epsilon is above 0"
     if not 0 < limit <= 1:
         return f"{key}={limit:g}: a rate lies between 0 and 1"
+    if rate and limit < float(rate.group(1)):
+        return f"{key}={limit:g}: a model that leaks nothing reaches {float(rate.group(1)):g}; ask for more than that"
     return None
