@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from safedeploy.artifacts.base import Array, Features, Inner, Unopenable
 from safedeploy.artifacts.batches import as_input, finite, in_batches
+from safedeploy.artifacts.inner import InnerReader, in_parts, random_probes
 
 BATCH = 512
 
@@ -57,6 +58,7 @@ class TorchWhiteBox:
         """Raises Unopenable where the module's output is not that of an nn.Linear."""
         self._artifact = artifact
         self._last = self._find_last()
+        self._reader: InnerReader | None = None
 
     def features(self, x: Array) -> Features:
         artifact = self._artifact
@@ -66,7 +68,13 @@ class TorchWhiteBox:
         return Features(logits=finite(logits, artifact.name), penultimate=penultimate)
 
     def inner(self, x: Array, y: NDArray[np.int64]) -> Inner:
-        raise Unopenable("only the last layer of a module is read")
+        """Every module with parameters of its own is a layer; see `inner.py`."""
+        artifact = self._artifact
+        x = as_input(x, artifact.input_shape, artifact.name)
+        with untouched(artifact.module, artifact.device):
+            if self._reader is None:
+                self._reader = InnerReader(artifact.module, random_probes(artifact.input_shape))
+            return in_parts(self._reader, x, y, BATCH)
 
     def _run(self, x: Array) -> tuple[Array, Array]:
         seen: list[Tensor] = []
