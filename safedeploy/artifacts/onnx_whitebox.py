@@ -14,6 +14,7 @@ from safedeploy.errors import UserError
 
 if TYPE_CHECKING:
     from safedeploy.artifacts.onnx import OnnxArtifact
+    from safedeploy.artifacts.onnx_inner import OnnxInner
 
 AFTER_LOGITS = VALUE_KEEPERS | {"Softmax", "LogSoftmax"}
 SHOWN = ("safedeploy_penultimate", "safedeploy_weight", "safedeploy_bias")
@@ -41,7 +42,7 @@ class OnnxWhiteBox:
         """Raises Unopenable where the last layer is not linear or the copy does not answer as the file does."""
         self._artifact = artifact
         model = onnx.load(str(artifact.path))
-        last = last_layer(model.graph, artifact.input_name)
+        last = last_layer(model.graph, artifact.input_name, artifact.output_name)
         self._shown = show(model.graph, last)
         try:
             self._session = open_session(model.SerializeToString(), artifact.path, artifact.threads)
@@ -49,6 +50,7 @@ class OnnxWhiteBox:
         except (UserError, ValueError) as error:
             raise Unopenable(f"the graph does not run with its inner values shown: {error}") from None
         self._check()
+        self._inside: OnnxInner | Unopenable | None = None
 
     def features(self, x: Array) -> Features:
         x = as_input(x, self._artifact.input_shape, self._artifact.name)
@@ -56,7 +58,22 @@ class OnnxWhiteBox:
         return Features(logits=self._artifact.to_logits(answers), penultimate=penultimate)
 
     def inner(self, x: Array, y: NDArray[np.int64]) -> Inner:
-        raise Unopenable("only the last layer of an ONNX file is read")
+        """Raises Unopenable where torch is not installed or the importer cannot rebuild the graph."""
+        if self._inside is None:
+            self._inside = self._open_inside()
+        if isinstance(self._inside, Unopenable):
+            raise self._inside
+        return self._inside.read(as_input(x, self._artifact.input_shape, self._artifact.name), y)
+
+    def _open_inside(self) -> "OnnxInner | Unopenable":
+        try:
+            from safedeploy.artifacts.onnx_inner import OnnxInner
+        except ImportError:
+            return Unopenable("every layer of an ONNX file needs the extra 'train': pip install 'safedeploy[train]'")
+        try:
+            return OnnxInner(self._artifact)
+        except Unopenable as closed:
+            return closed
 
     def _run_batches(self, x: Array) -> tuple[Array, Array]:
         answers, penultimate = in_batches(x, self._artifact.batch, self._run, pad=self._artifact.fixed_batch)
@@ -71,7 +88,7 @@ class OnnxWhiteBox:
         return answers.astype(np.float32), penultimate.reshape(len(x), -1).astype(np.float32)
 
     def _outputs(self, x: Array, names: list[str]) -> list[NDArray[Any]]:
-        values = self._session.run(names, {self._artifact.input_name: self._artifact.cast(x)})
+        values = self._session.run(names, self._artifact.feed(x))
         return [np.asarray(value) for value in values]
 
     def _layer(self, last: LastLayer) -> tuple[Array, Array]:
@@ -89,7 +106,7 @@ class OnnxWhiteBox:
 
     def _check(self) -> None:
         """The copy answers as the file does, and penultimate @ weight + bias is what it answers."""
-        x = np.random.default_rng(1).standard_normal((PROBES, *self._artifact.input_shape), dtype=np.float32)
+        x = self._artifact.probes(PROBES, 1)
         original = self._artifact.logits(x)
         answers, penultimate = self._run_batches(x)
         copied = self._artifact.to_logits(answers)
@@ -109,11 +126,11 @@ class OnnxWhiteBox:
             raise Unopenable("the last linear layer found does not give the logits: something not linear follows it")
 
 
-def last_layer(graph: onnx.GraphProto, input_name: str) -> LastLayer:
-    """The linear layer whose result is the graph's output. Raises Unopenable with the operator found instead."""
+def last_layer(graph: onnx.GraphProto, input_name: str, output_name: str) -> LastLayer:
+    """The linear layer whose result is that output. Raises Unopenable with the operator found instead."""
     producers = {output: node for node in graph.node for output in node.output}
     live = _depends_on(graph, input_name)
-    name, bias = graph.output[0].name, None
+    name, bias = output_name, None
     while True:
         node = producers.get(name)
         if node is None:

@@ -41,7 +41,8 @@ def celu(node: Node, x: Tensor) -> Tensor:
 @operator("Selu")
 def selu(node: Node, x: Tensor) -> Tensor:
     alpha, gamma = node.get("alpha", 1.67326319217681884765625), node.get("gamma", 1.05070102214813232421875)
-    return functional.elu(x, alpha) * gamma
+    scaled: Tensor = functional.elu(x, alpha) * gamma
+    return scaled
 
 
 @operator("Gelu")
