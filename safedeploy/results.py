@@ -433,6 +433,57 @@ class AttributeEvidence(ResultFile):
     finding: Literal["memorised", "general", "unresolved", "nothing", "inconclusive"]
 
 
+class InvertedClass(Result):
+    """One class rebuilt. `confidence`: the file's own p for it, which says that the ascent worked and nothing else.
+
+    `similarity`: cosine of the rebuilt input with the mean of the members judged, both less the average known sample;
+    `rank`: place of the own class's mean among all classes' by it, 1 is nearest. `known_…`: of the known samples' mean.
+    """
+
+    label: str
+    confidence: Probability
+    similarity: float
+    rank: int
+    known_similarity: float
+    known_rank: int
+
+
+class Resemblance(Result):
+    """How one input a class resembles the samples judged, averaged over classes.
+
+    `members` and `nonmembers`: cosine with their own class's mean. `others`: with other classes' members. `first`:
+    classes whose own mean is the nearest. `permutation_p`: how often inputs dealt to classes at random reach `members`.
+    `closer`: mean cosine with single members minus that with non-members of the class, with its 95 % interval.
+    """
+
+    members: float
+    nonmembers: float
+    others: float
+    first: int
+    permutation_p: Probability
+    closer: float
+    closer_low: float
+    closer_high: float
+
+
+class InversionEvidence(ResultFile):
+    """Class-representative inversion: typical inputs rebuilt from the file (Fredrikson et al. 2015).
+
+    `known`: the baseline that never saw the file, each class's mean of the attacker's known samples. The average known
+    sample has cosine 0 with every mean. `finding`: `members`, the rebuilt inputs are closer to members than to others
+    of the class; `class`, they show what the class is like; `nothing`, not even that; `inconclusive`, there are fewer
+    than four classes, or they are closer to members and so is the blind control.
+    """
+
+    access: Access
+    queries: int
+    classes: list[InvertedClass]
+    inversion: Resemblance
+    known: Resemblance
+    samples: SampleCounts
+    finding: Literal["members", "class", "nothing", "inconclusive"]
+
+
 class Percentiles(Result):
     """Latency of one query, milliseconds."""
 
