@@ -12,7 +12,7 @@ from safedeploy.artifacts.info import artifact_info
 from safedeploy.artifacts.recognise import open_artifact
 from safedeploy.artifacts.remember import remember
 from safedeploy.compression import Examples, PathLike, Progress, load_examples, silent
-from safedeploy.data.samples import check_disjoint, read_samples
+from safedeploy.data.samples import check_disjoint, read_samples, sample_shape
 from safedeploy.data.split import read_split
 from safedeploy.errors import UserError
 from safedeploy.recipe import read_recipe
@@ -57,21 +57,26 @@ def audit_files(
     budget: Mapping[str, float] | None = None,
     attacks: Sequence[str] = ("standard",),
     references: PathLike | None = None,
+    output: str | None = None,
     data_root: str | None = None,
     seed: int | None = None,
     progress: Progress = silent,
 ) -> Audits:
     """Attack files on the same samples. In a bundle the run's split says who was a member, else two .npz files do.
 
-    `seed`: of the attacker's own draws; None is the run's, and 0 without a run. Evidence on a run's own file is kept
+    `seed`: of the attacker's own draws; None is the run's, and 0 without a run. `output`: an ONNX file's that answers,
+    where several could. Evidence on a run's own file is kept
     in the run. Raises UserError for bad input, before any attack.
     """
     from safedeploy.attacks.membership import select
+    from safedeploy.audit.budget import check_budget
 
     files = [Path(path) for path in paths]
-    artifacts = [open_artifact(file) for file in files]
+    shape = None if members is None else sample_shape(Path(members))
+    artifacts = [open_artifact(file, output=output, shape=shape) for file in files]
     run = run_of_artifact(files[0])
-    asked = Asked(_budget(run, budget), select(attacks), None if references is None else Path(references))
+    check_budget(wanted := _budget(run, budget))
+    asked = Asked(wanted, select(attacks), None if references is None else Path(references))
     if (members is None) != (nonmembers is None):
         raise UserError("--members and --nonmembers go together")
     if members is not None and nonmembers is not None:
@@ -160,13 +165,26 @@ def audit_file(
     """Evidence on a file. `dense`: the control's file, or why there is none; `run`: whose samples `exam` has."""
     from safedeploy.audit.attempt import attempt
     from safedeploy.audit.audit import evidence
+    from safedeploy.audit.doubts import require_independent
 
-    artifact = remember(artifact or open_artifact(path))
+    opened = artifact or open_artifact(path)
+    artifact = remember(opened)
     references, note = references_for(path, artifact, asked)
     control: DenseControl | str = dense if isinstance(dense, str) else _dense_control(dense, exam, asked, run, progress)
+    if references is not None:
+        require_independent(references, exam)
     attempted = attempt(artifact, exam, asked.attacks, references, progress(f"audit {path.name}"))
-    notes = [note] if note else []
+    notes = [note for note in (*_manners(opened), note) if note]
     return evidence(artifact, artifact_info(path), exam, attempted, asked.budget, control, notes=notes), attempted
+
+
+def _manners(artifact: Artifact) -> list[str]:
+    """How the file answers, where that is not in logits."""
+    if getattr(artifact, "labels_only", False):
+        return ["the file answers labels alone: attacks on probabilities see 0 and 1"]
+    if getattr(artifact, "probabilities", False):
+        return ["the file answers probabilities: their logarithms serve as logits"]
+    return []
 
 
 def control_file(run: RunDir, path: Path) -> Path | str:
@@ -224,15 +242,17 @@ def references_for(path: Path, artifact: Artifact, asked: Asked) -> "tuple[Refer
 
 
 def _given_exam(artifacts: Sequence[Artifact], members: Path, nonmembers: Path, seed: int) -> "Exam":
+    from safedeploy.artifacts.onnx import OnnxArtifact
     from safedeploy.audit.exam import halved
 
     first = artifacts[0]
     for artifact in artifacts[1:]:
         if (artifact.input_shape, artifact.classes) != (first.input_shape, first.classes):
             raise UserError(f"{artifact.name} and {first.name} take other inputs or classes: audit them one by one")
-    inside, outside = (
-        read_samples(path, input_shape=first.input_shape, classes=first.classes) for path in (members, nonmembers)
-    )
+    takes: dict[str, Any] = {"input_shape": first.input_shape, "classes": first.classes}
+    if isinstance(first, OnnxArtifact):
+        takes["inputs"] = first.inputs.names
+    inside, outside = (read_samples(path, **takes) for path in (members, nonmembers))
     check_disjoint(inside, outside)
     return halved(inside, outside, _numbered(first.classes), seed)
 

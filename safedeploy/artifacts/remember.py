@@ -37,6 +37,11 @@ class Remembered:
     def input_shape(self) -> tuple[int, ...]:
         return self.artifact.input_shape
 
+    @property
+    def tokens(self) -> bool:
+        """Whether the inputs are whole numbers that stand for words."""
+        return bool(getattr(self.artifact, "tokens", False))
+
     def logits(self, x: Array) -> Array:
         if id(x) not in self._logits:
             self._logits[id(x)] = (x, self._answer(x))

@@ -39,7 +39,7 @@ def attempt(
     not_run: list[AttackNotRun] = []
     for number, attack in enumerate(attacks):
         try:
-            if lacking := _lacking(attack, knowledge):
+            if lacking := _lacking(attack, artifact, knowledge):
                 raise Unopenable(lacking)
             scores[attack] = attack.score(artifact, knowledge, exam.targets)
         except Unopenable as closed:
@@ -52,10 +52,12 @@ def attempt(
     return Attempt(scores, not_run, references)
 
 
-def _lacking(attack: Attack, knowledge: Knowledge) -> str:
+def _lacking(attack: Attack, artifact: Artifact, knowledge: Knowledge) -> str:
     """What `attack` needs and is not here, with what to do; empty where nothing lacks."""
     if attack.extra and find_spec(_EXTRA_MODULES[attack.extra]) is None:
         return f"needs the extra '{attack.extra}': python -m pip install 'safedeploy[{attack.extra}]'"
+    if attack.queries and getattr(artifact, "tokens", False):
+        return "asks about changed inputs, and tokens cannot be changed a little"
     have = knowledge.references.count if knowledge.references else 0
     if have < attack.references:
         make = "make them with 'safedeploy references', or name theirs with --references DIR"

@@ -8,6 +8,7 @@ from safedeploy.attacks.base import Attack
 from safedeploy.attacks.membership import STANDARD
 from safedeploy.audit.attempt import Attempt, attempt
 from safedeploy.audit.budget import check_budget, fprs
+from safedeploy.audit.doubts import answers_at_random
 from safedeploy.audit.exam import Exam
 from safedeploy.audit.judge import FPRS, judge
 from safedeploy.audit.same import same_control
@@ -67,6 +68,10 @@ def evidence(
         same=same_control(attempted.scores, exam),
         missing={name: reason for name, reason in missing.items() if reason},
     )
+    verdict = decide(found, budget, controls.blind, null=null, samples=samples)
+    doubt = answers_at_random(artifact, exam)
+    if doubt and verdict.outcome == "pass":
+        verdict = verdict.model_copy(update={"outcome": "inconclusive", "reason": doubt})
     return Evidence(
         artifact=info,
         samples=samples,
@@ -75,9 +80,9 @@ def evidence(
         attacks=found,
         not_run=attempted.not_run,
         controls=controls,
-        verdict=decide(found, budget, controls.blind, null=null, samples=samples),
+        verdict=verdict,
         null=null,
-        notes=list(notes),
+        notes=[*notes, *([doubt] if doubt else [])],
         versions=versions(),
     )
 

@@ -40,6 +40,9 @@ def audit(
     references: Annotated[
         Path | None, typer.Option("--references", help="Folder of 'safedeploy references'; the run's own by default.")
     ] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", help="The ONNX output that answers, where a file has several.")
+    ] = None,
     budget: o.BudgetOption = None,
     strict: Annotated[bool, typer.Option("--strict", help="An inconclusive verdict exits 3 too.")] = False,
     data_root: o.DataRootOption = None,
@@ -63,7 +66,13 @@ def audit(
         "budget": parse_budget(budget) if budget else None,
         "attacks": [name.strip() for item in attacks or ["standard"] for name in item.split(",")],
     }
-    given: dict[str, Any] = {"members": members, "nonmembers": nonmembers, "dense": dense, "references": references}
+    given: dict[str, Any] = {
+        "members": members,
+        "nonmembers": nonmembers,
+        "dense": dense,
+        "references": references,
+        "output": output,
+    }
     with shown() as progress:
         if scores is not None:
             needless = [*map(str, files or []), *(f"--{name}" for name, value in given.items() if value is not None)]

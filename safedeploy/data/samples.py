@@ -2,13 +2,14 @@
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from safedeploy.data.arrays import read_arrays
+from safedeploy.data.arrays import array_names, read_arrays
 from safedeploy.data.checks import finite_float32, labels_in_range, same_length, whole_labels
 from safedeploy.data.split import Indices
 from safedeploy.errors import UserError
@@ -22,12 +23,27 @@ class Samples:
     y: Indices
 
 
-def read_samples(path: Path, *, input_shape: tuple[int, ...], classes: int) -> Samples:
+def sample_shape(path: Path) -> tuple[int, ...]:
+    """The shape of one sample in an .npz, for a model that leaves sizes free."""
+    names = [name for name in array_names(path) if name != "y"]
+    first = read_arrays(path, "x" if "x" in names or not names else names[0])[0]
+    return first.shape[1:] if "x" in names or len(names) < 2 else (len(names), *first.shape[1:])
+
+
+def read_samples(path: Path, *, input_shape: tuple[int, ...], classes: int, inputs: Sequence[str] = ()) -> Samples:
     """`x` and `y` of an .npz, for a model that takes (n, *input_shape) and tells `classes` classes apart.
 
-    Raises UserError where they are missing, empty, of unequal length or another shape, not finite, or out of range.
+    A model of several `inputs` may have an array under each of their names in place of x. Raises UserError where they
+    are missing, empty, of unequal length or another shape, not finite, or out of range.
     """
-    x, y = read_arrays(path, "x", "y")
+    if "x" not in (held := array_names(path)) and set(inputs) <= set(held) and inputs:
+        *parts, y = read_arrays(path, *inputs, "y")
+        if len({part.shape for part in parts}) > 1:
+            shapes = ", ".join(f"'{name}' {part.shape}" for name, part in zip(inputs, parts, strict=True))
+            raise UserError(f"{path}: the model's inputs have unequal shapes: {shapes}; save them alike")
+        x = np.stack(parts, axis=1) if len(parts) > 1 else parts[0]
+    else:
+        x, y = read_arrays(path, "x", "y")
     if x.ndim == 0 or x.shape[1:] != input_shape:
         wanted = ", ".join(("n", *(str(size) for size in input_shape)))
         raise UserError(f"{path}: x has shape {x.shape}, the model takes ({wanted}); save x as the model takes it")

@@ -13,6 +13,7 @@ from safedeploy.data.samples import Samples
 from safedeploy.results import ArtifactInfo, AttackEvidence, Curve, Histogram, TprAtFpr
 
 CLASSES, COLUMNS = 4, 6
+CENTRES = np.random.default_rng(7).normal(size=(CLASSES, COLUMNS))
 INFO = ArtifactInfo(path="model.onnx", sha256="0" * 64, format="onnx", size_bytes=100, zip_bytes=50)
 
 
@@ -39,8 +40,9 @@ class Function:
 
 
 def samples(count, seed, shift=0.0):
-    x = np.random.default_rng(seed).normal(size=(count, COLUMNS)).astype(np.float32)
-    return Samples(x + np.float32(shift), np.arange(count) % CLASSES)
+    labels = np.arange(count) % CLASSES
+    x = np.random.default_rng(seed).normal(size=(count, COLUMNS)) + CENTRES[labels]
+    return Samples(x.astype(np.float32) + np.float32(shift), labels)
 
 
 def exam(count=200, seed=0, shift=0.0, test=None):
@@ -69,8 +71,14 @@ def memoriser(*sides):
 
 
 def honest():
-    weight = np.random.default_rng(7).normal(size=(COLUMNS, CLASSES))
-    return Function(lambda x: x @ weight, inner=lambda x: np.maximum(x, 0))
+    """The right classifier of these samples, whoever was trained on."""
+    return Function(lambda x: x @ CENTRES.T - (CENTRES**2).sum(1) / 2, inner=lambda x: np.maximum(x, 0))
+
+
+def guessing():
+    """A classifier of other samples: right by chance."""
+    weight = np.random.default_rng(3).normal(size=(COLUMNS, CLASSES))
+    return Function(lambda x: x @ (weight - weight.mean(1, keepdims=True)), inner=np.tanh)
 
 
 def rate(fpr=0.01, tpr=0.0, low=0.0, high=0.005, null_high=0.02, resolvable=True):
@@ -106,5 +114,5 @@ def attack_evidence(name="loss", auc=0.5, low=0.48, high=0.52, tpr=()):
 
 @pytest.fixture(scope="session")
 def made():
-    functions = (Function, samples, exam, rows, memoriser, honest, rate, attack_evidence)
+    functions = (Function, samples, exam, rows, memoriser, honest, guessing, rate, attack_evidence)
     return SimpleNamespace(**{function.__name__: function for function in functions}, info=INFO)
