@@ -54,6 +54,8 @@ class SafeCompressOptions(DynamicOptions):
 
 
 class SafeCompress(DynamicSparse):
+    takes_steps = True
+
     def __init__(self, options: SafeCompressOptions, context: Context) -> None:
         super().__init__(options, context, _pair(options.strategies[0]))
         self.selection = options

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 class Hooks:
     """Does nothing anywhere: dense training. A method overrides the moments it needs."""
 
+    takes_steps = False  # whether it calls `training.one_step`, and so cannot train beside others in one pass
+
     def begin(self, training: "Training") -> None:
         """Before the first step, on fresh weights (not on resume)."""
 

@@ -1,0 +1,193 @@
+"""K trainings of one recipe as one: their weights stacked along a new first axis, a step of all in one pass.
+
+Every model keeps its own module, masks, hooks and batches; `stacked_layers` computes their answers.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.nn import functional
+
+from safedeploy.errors import UserError
+from safedeploy.recipe import TrainingRecipe
+from safedeploy.seeds import derive, torch_generator
+from safedeploy.training.augment import augment
+from safedeploy.training.hooks import Hooks
+from safedeploy.training.loop import Training
+from safedeploy.training.stacked_layers import as_chain, by_vmap
+
+
+def can_stack(hooks: Hooks, recipe: TrainingRecipe) -> str | None:
+    """None, or why a training with these hooks and this recipe cannot be one of a stack."""
+    if hooks.takes_steps:
+        return "its method takes training steps of its own"
+    if recipe.precision == "float16":
+        return "float16 scales each training's loss by itself"
+    return None
+
+
+class Stack:
+    """K trainings under way, of which all have the same number of steps and of samples in a batch.
+
+    Weights, momentum and running statistics of module k are views of the stacked tensors, so that its hooks find and
+    change them in its own `Training`. Its batches and their order are those it would have alone.
+    """
+
+    def __init__(
+        self,
+        modules: Sequence[nn.Module],
+        x: Tensor,
+        y: Tensor,
+        rows: Sequence[Tensor],
+        hooks: Sequence[Hooks],
+        recipe: TrainingRecipe,
+        seeds: Sequence[int],
+        accelerator: Accelerator,
+    ) -> None:
+        """x (N, *input_shape), y (N,): the pool; rows[k] (n_k,) int64: model k's members in it; all on the device."""
+        self.x, self.recipe, self.accelerator = x, recipe, accelerator
+        self.parameters = _stacked([dict(module.named_parameters()) for module in modules])
+        buffers = _stacked([dict(module.named_buffers()) for module in modules])
+        # autocast reaches what torch knows, not a function of ours
+        chain = as_chain(modules[0], self.parameters) if recipe.precision == "float32" else None
+        self.forward = chain or by_vmap(modules[0], self.parameters, buffers)
+        # each draws positions in the pool; the samples are looked up and augmented here
+        positions = recipe.model_copy(update={"augment": "none"})
+        self.trainings = [
+            Training(module, chosen, y[chosen], positions, seed, accelerator, hook, lambda event: None)
+            for module, chosen, hook, seed in zip(modules, rows, hooks, seeds, strict=True)
+        ]
+        self.optimizer = torch.optim.SGD(
+            self.parameters.values(),
+            lr=recipe.learning_rate,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+            nesterov=recipe.momentum > 0,
+            fused=True,
+        )
+        self.masks: dict[str, Tensor] = {}
+        self._keeps_gradients = chain is not None
+        if self._keeps_gradients:
+            for weights in self.parameters.values():
+                weights.grad = torch.zeros_like(weights) if weights.requires_grad else None
+        self._seen: list[Mapping[str, Tensor]] = [{} for _ in modules]
+        self._watched = [k for k, hook in enumerate(hooks) if _overrides(hook, "after_backward")]
+        self._terms = [k for k, hook in enumerate(hooks) if _overrides(hook, "loss_term")]
+        self._losses = torch.zeros(len(modules), device=y.device)
+        if recipe.momentum > 0:
+            self._share_momentum()
+
+    @property
+    def total_steps(self) -> int:
+        return self.trainings[0].total_steps
+
+    def run(self, told: Callable[[], None]) -> None:
+        """From the first step to the last; `told` is called after each. Raises UserError where one diverges."""
+        for training in self.trainings:
+            training.hooks.begin(training)
+        self._take_masks()
+        first = self.trainings[0]
+        for step in range(self.total_steps):
+            if step % first.steps_per_epoch == 0:
+                torch.manual_seed(derive(first.seed, "dropout", first.epoch))
+                self._losses.zero_()
+            self._step(step)
+            if (step + 1) % first.steps_per_epoch == 0:
+                self._end_epoch()
+            for training in self.trainings:
+                training.hooks.after_step(training)
+            self._take_masks()
+            told()
+        for training in self.trainings:
+            training.hooks.finish(training)
+
+    def release(self) -> None:
+        """Each module gets its weights and statistics for itself, and evaluation mode."""
+        for training in self.trainings:
+            for tensor in (*training.module.parameters(), *training.module.buffers()):
+                tensor.data = tensor.data.clone()
+                tensor.grad = None
+            training.module.eval()
+
+    def _step(self, step: int) -> None:
+        x, y = self._batch(step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.trainings[0].learning_rate(step)
+        with self.accelerator.autocast():
+            logits = self.forward(x)
+            each = functional.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view(y.shape).mean(1)
+            terms = [self.trainings[k].hooks.loss_term(logits[k], y[k], self.trainings[k]) for k in self._terms]
+        loss = sum((term for term in terms if term is not None), start=each.sum())
+        if not self._keeps_gradients:
+            self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        for k in self._watched:
+            training = self.trainings[k]
+            for name, weights in training.parameters.items():
+                gradient = self.parameters[name].grad
+                weights.grad = None if gradient is None else gradient[k]
+            training.hooks.after_backward(training)
+        for name, mask in self.masks.items():
+            if (gradient := self.parameters[name].grad) is not None:
+                gradient.mul_(mask)
+        self.optimizer.step()
+        self._losses += each.detach()
+        for training in self.trainings:
+            training.step = step + 1
+
+    def _batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """x (K, b, *input_shape) and y (K, b)."""
+        drawn = [training.batch(step) for training in self.trainings]
+        rows = torch.stack([rows for rows, _ in drawn])
+        x = self.x.index_select(0, rows.flatten()).view(*rows.shape, *self.x.shape[1:])
+        if self.recipe.augment != "none":
+            seeds = [training.seed for training in self.trainings]
+            parts = [augment(part, torch_generator(seed, "augment", step)) for part, seed in zip(x, seeds, strict=True)]
+            x = torch.stack(parts)
+        return x, torch.stack([labels for _, labels in drawn])
+
+    def _end_epoch(self) -> None:
+        steps = self.trainings[0].steps_per_epoch
+        for training, loss in zip(self.trainings, self._losses, strict=True):
+            training.mean_loss = loss / steps
+        if not all(bool(torch.isfinite(value).all()) for value in (self._losses, *self.parameters.values())):
+            rate = f"lower the learning rate ({self.recipe.learning_rate:g})"
+            raise UserError(f"a training diverged before step {self.trainings[0].step}: {rate}")
+
+    @torch.no_grad()
+    def _take_masks(self) -> None:
+        """Copy the masks of those trainings that have new ones."""
+        for k, training in enumerate(self.trainings):
+            if training.masks is self._seen[k]:
+                continue
+            self._seen[k] = training.masks
+            for name, mask in training.masks.items():
+                if name not in self.masks:
+                    self.masks[name] = torch.ones_like(self.parameters[name], dtype=torch.bool)
+                self.masks[name][k] = mask
+
+    def _share_momentum(self) -> None:
+        """Zeros give the first step what torch gives it without a buffer."""
+        for name, stacked in self.parameters.items():
+            momentum = torch.zeros_like(stacked)
+            self.optimizer.state[stacked]["momentum_buffer"] = momentum
+            for k, training in enumerate(self.trainings):
+                training.optimizer.state[training.parameters[name]]["momentum_buffer"] = momentum[k]
+
+
+def _stacked(named: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+    """The tensors of one name side by side; each becomes a view of its place."""
+    together = {}
+    for name, first in named[0].items():
+        stacked = torch.stack([tensors[name].detach() for tensors in named])
+        for k, tensors in enumerate(named):
+            tensors[name].data = stacked[k]
+        together[name] = stacked.requires_grad_(first.requires_grad)
+    return together
+
+
+def _overrides(hooks: Hooks, moment: str) -> bool:
+    return getattr(type(hooks), moment) is not getattr(Hooks, moment)
