@@ -46,7 +46,7 @@ def permute(scores: Floats, members: int, fprs: Sequence[float], seed: int, draw
     alike, every choice of who is called a member is equally likely (Fisher's permutation test). One draw serves all
     attacks, so that the band of their maximum knows how alike they are.
     """
-    count, total = scores.shape
+    total = scores.shape[1]
     outside = total - members
     rankings = [rank(row) for row in scores]
     ranks = stats.rankdata(scores, axis=1)
@@ -57,8 +57,8 @@ def permute(scores: Floats, members: int, fprs: Sequence[float], seed: int, draw
     for size in chunks(total, draws):
         inside = np.ascontiguousarray(draw.permuted(np.tile(labels, (size, 1)), axis=1).T)
         areas.append((ranks @ inside - members * (members + 1) / 2) / (members * outside))
-        hits = [true_positives(ranking, inside, 1 - inside, allowed) for ranking in rankings] if allowed else []
-        rates.append(np.array(hits).reshape(count, len(allowed), size) / members)
+        hits = [true_positives(ranking, inside, 1 - inside, allowed) for ranking in rankings]
+        rates.append(np.stack(hits) / members)
     tpr = np.concatenate(rates, axis=2)
     return Null(np.concatenate(areas, axis=1), {fpr: tpr[:, place] for place, fpr in enumerate(fprs)})
 

@@ -37,10 +37,12 @@ def true_positives(ranking: Ranking, members: Weights, nonmembers: Weights, allo
     `members` and `nonmembers` (n, B): how often each sample counts, in B draws; a tie with that sample is not above it.
     """
     total, draws = members.shape
-    weight = int(nonmembers[:, 0].sum()) if draws else 0
+    if not allowed:
+        return np.zeros((0, draws), dtype=np.int64)
+    weight = int(nonmembers[:, 0].sum())
     # far enough down that the last one allowed is passed in every draw: ten standard deviations more than expected
     most = max(allowed) + 1
-    reach = min(total, int(np.ceil((most + 10 * np.sqrt(most) + 40) * total / max(weight, 1))))
+    reach = min(total, int(np.ceil((most + 10 * np.sqrt(most) + 40) * total / weight)))
     top = ranking.order[:reach]
     passed = np.cumsum(nonmembers[top], axis=0, dtype=np.int32)
     found = np.zeros((reach + 1, draws), dtype=np.int32)  # found[i]: members among the i highest

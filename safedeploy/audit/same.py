@@ -49,7 +49,7 @@ def same_control(scores: Mapping[Attack, Scores], exam: Exam) -> SameControl:
         begun += size
     alarms = int((distance > all_).any(axis=0).sum())
     low, high = proportion_interval(alarms, SPLITS, SURE)
-    nominal = 1 - CONFIDENCE
+    nominal = round(1 - CONFIDENCE, 9)
     return SameControl(
         splits=SPLITS,
         alarms=alarms,

@@ -106,3 +106,13 @@ def test_progress_ends_at_one(made):
     run(made, made.honest(), made.exam(60), progress=told.append)
     assert told == sorted(told)
     assert told[-1] == 1.0
+
+
+def test_every_audit_holds_itself_against_chance_and_against_itself(made):
+    exam = made.exam(150)
+    evidence = run(made, made.memoriser(exam.members), exam, {"auc": 0.6})
+    assert evidence.null.attacks == len(evidence.attacks)
+    assert evidence.null.figures[0].figure == "auc"
+    assert 0.5 < evidence.null.figures[0].high < evidence.worst.auc
+    assert evidence.controls.same.calibrated
+    assert [attack.name for attack in evidence.controls.same.attacks] == [attack.name for attack in evidence.attacks]

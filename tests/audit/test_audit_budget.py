@@ -7,8 +7,8 @@ from safedeploy.errors import UserError
 
 
 def test_budgets_are_read():
-    typed = ["auc=0.60", "tpr@0.001=0.01", " tpr@.05 = .2 "]
-    assert parse_budget(typed) == {"auc": 0.6, "tpr@0.001": 0.01, "tpr@.05": 0.2}
+    typed = ["auc=0.60", "tpr@0.001=0.01", " tpr@.05 = .2 ", "advantage=0.1", "epsilon=3"]
+    assert parse_budget(typed) == {"auc": 0.6, "tpr@0.001": 0.01, "tpr@.05": 0.2, "advantage": 0.1, "epsilon": 3.0}
     assert parse_budget([]) == {}
 
 
@@ -33,6 +33,11 @@ def test_the_rates_a_budget_asks_about():
         ("tpr@0.01=0", "a rate lies between 0 and 1"),
         ("tpr@0.01=2", "a rate lies between 0 and 1"),
         ("tpr@0.01=inf", "a rate lies between 0 and 1"),
+        ("tpr@0.01=0.005", "a model that leaks nothing reaches 0.01"),
+        ("advantage=0", "a rate lies between 0 and 1"),
+        ("epsilon=0", "a budget on epsilon is above 0"),
+        ("epsilon=inf", "a budget on epsilon is above 0"),
+        ("epsilon=nan", "a budget on epsilon is above 0"),
     ],
 )
 def test_what_is_no_budget_is_one_line(item, says):
