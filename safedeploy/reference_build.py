@@ -16,7 +16,7 @@ from safedeploy.audit import reference_store as store
 from safedeploy.compression import Examples, fresh
 from safedeploy.data.halves import POOL, Bools, half, half_split
 from safedeploy.data.samples import content_digests
-from safedeploy.data.split import MEMBERS, Role, Split
+from safedeploy.data.split import MEMBERS, Indices, Role, Split
 from safedeploy.errors import UserError
 from safedeploy.recipe import Recipe
 from safedeploy.results import ReferenceSet
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 CHUNK = 2048  # samples of the pool that are in memory in all their views
 CALIBRATION = 512  # members of a reference that set its int8 ranges, where there is no validation role
-TRAINING = 0.9  # of the time of a reference
+TRAINING = 0.9  # of a reference's time
 PROOF = 32  # samples on which a rewritten file is held against its module
 
 Tell = Callable[[float], None]
@@ -83,45 +83,77 @@ def build(plan: Plan, progress: Tell | None = None) -> None:
     from safedeploy.export.reweight import Exporter
 
     tell = progress or (lambda fraction: None)
-    described, examples = plan.described, plan.examples
-    if (plan.folder / store.SET).is_file():
-        earlier = ReferenceSet.read(plan.folder / store.SET)
-        kept = {"count": max(earlier.count, described.count), "made_for": earlier.made_for}
-        described = described.model_copy(update={**kept, "versions": earlier.versions})
+    examples, described = plan.examples, _begun(plan)
     pool = examples.split.indices(*POOL)
     store.write_pool(plan.folder, content_digests(examples.samples(*POOL).x), examples.dataset.y[pool], pool)
     described.write(plan.folder / store.SET)
-    missing = [k for k in range(plan.described.count) if not store.is_complete(plan.folder, k, described)]
     proof = examples.samples(*POOL).x[:PROOF]
     exporter = Exporter(proof.shape[1:], opset=plan.target.opset, model_name=described.model, x=proof)
     tell(0.0)
-    for done, number in enumerate(missing):
-        told = _share(tell, done / len(missing), 1 / len(missing))
-        part = Examples(examples.dataset, split_of(plan, number))
-        work = plan.folder / f".{number:04d}"  # its checkpoints, while it is in training
-        (module,) = train_group(plan.recipe, [part], [seed_of(plan, number)], [work], _share(told, 0, TRAINING))
-        logits, digests = _answers(plan, module, part, exporter)
-        reference = store.Reference(members_of(plan, number), seed_of(plan, number), logits, digests)
-        store.write_reference(plan.folder, number, reference)
-        shutil.rmtree(work, ignore_errors=True)
+    finished = 0
+    for group in _stacks(plan, described.count):
+        told = _share(tell, finished / described.count, len(group) / described.count)
+        missing = [number for number in group if not store.is_complete(plan.folder, number, described)]
+        if missing:
+            trained = train(plan, group, _share(told, 0, TRAINING))
+            for done, number in enumerate(missing):
+                _finish(plan, number, trained[number], exporter)
+                told(TRAINING + (1 - TRAINING) * done / len(missing))
         told(1.0)
-    if not missing:
-        tell(1.0)
+        finished += len(group)
 
 
-def train_group(
-    recipe: Recipe, parts: Sequence[Examples], seeds: Sequence[int], work: Sequence[Path], progress: Tell
-) -> "list[nn.Module]":
-    """The modules of one recipe trained on several splits of its data, on the CPU and in eval mode.
+def _begun(plan: Plan) -> ReferenceSet:
+    """What the folder is to hold: what it was begun with, and as many as are wanted or there."""
+    place = plan.folder / store.SET
+    if not place.is_file():
+        return plan.described
+    earlier, there = ReferenceSet.read(place), 0
+    while there < earlier.count and store.is_complete(plan.folder, there, earlier):
+        there += 1
+    return earlier.model_copy(update={"count": max(plan.described.count, there)})
 
-    work: where each keeps its checkpoints, and goes on from them.
-    """
-    return [
-        _trained(
-            recipe.model_copy(update={"seed": seed}), part, folder, _share(progress, k / len(parts), 1 / len(parts))
-        )
-        for k, (part, seed, folder) in enumerate(zip(parts, seeds, work, strict=True))
-    ]
+
+def _stacks(plan: Plan, count: int) -> list[list[int]]:
+    """Which references are trained at once: always the same ones, so that a build that goes on gives the same files."""
+    from safedeploy.training.device import make_accelerator
+    from safedeploy.training.many import Job, groups
+
+    training = plan.recipe.training
+    device = make_accelerator(training.device, training.precision).device.type
+    module, hooks = fresh(plan.recipe, Examples(plan.examples.dataset, split_of(plan, 0)))
+    like = [Job(module, np.flatnonzero(members_of(plan, k)), hooks, seed_of(plan, k)) for k in range(count)]
+    return groups(like, training, device)
+
+
+def train(plan: Plan, numbers: Sequence[int], progress: Tell) -> "dict[int, nn.Module]":
+    """The modules of these references, on the CPU and in eval mode: several at once, or one, with its checkpoints."""
+    from safedeploy.training.many import train_many
+
+    parts = [Examples(plan.examples.dataset, split_of(plan, number)) for number in numbers]
+    recipes = [plan.recipe.model_copy(update={"seed": seed_of(plan, number)}) for number in numbers]
+    if len(numbers) == 1:
+        return {numbers[0]: _trained(recipes[0], parts[0], _work(plan, numbers[0]), progress)}
+    modules, hooks = zip(*(fresh(recipe, part) for recipe, part in zip(recipes, parts, strict=True)), strict=True)
+    x, y, rows = _members(plan, parts)
+    seeds = [recipe.seed for recipe in recipes]
+    train_many(modules, (x, y), rows, hooks, plan.recipe.training, seeds, progress=progress)
+    return dict(zip(numbers, modules, strict=True))
+
+
+def _members(plan: Plan, parts: Sequence[Examples]) -> "tuple[torch.Tensor, torch.Tensor, list[Indices]]":
+    """Inputs and labels, and for each part the rows of its members among them."""
+    import torch
+
+    inside = [part.split.indices(*MEMBERS) for part in parts]
+    if plan.examples.dataset.preprocessing is not None:
+        pool, everyone = plan.examples.split.indices(*POOL), plan.examples.samples(*POOL)
+        x, y, rows = everyone.x, everyone.y, [np.searchsorted(pool, chosen) for chosen in inside]
+    else:  # each standardises with its own members
+        own = [part.samples(*MEMBERS) for part in parts]
+        x, y = np.concatenate([samples.x for samples in own]), np.concatenate([samples.y for samples in own])
+        rows = np.split(np.arange(len(y)), np.cumsum([chosen.size for chosen in inside])[:-1])
+    return torch.from_numpy(x), torch.from_numpy(y), rows
 
 
 def _trained(recipe: Recipe, part: Examples, work: Path, progress: Tell) -> "nn.Module":
@@ -151,6 +183,19 @@ def _trained(recipe: Recipe, part: Examples, work: Path, progress: Tell) -> "nn.
 def _share(tell: Tell, start: float, share: float) -> Tell:
     """Progress of a part that is `share` of the whole and begins at `start`."""
     return lambda fraction: tell(start + share * fraction)
+
+
+def _finish(plan: Plan, number: int, module: "nn.Module", exporter: "Exporter") -> None:
+    part = Examples(plan.examples.dataset, split_of(plan, number))
+    logits, digests = _answers(plan, module, part, exporter)
+    reference = store.Reference(members_of(plan, number), seed_of(plan, number), logits, digests)
+    store.write_reference(plan.folder, number, reference)
+    shutil.rmtree(_work(plan, number), ignore_errors=True)
+
+
+def _work(plan: Plan, number: int) -> Path:
+    """Where a reference that trains alone has its checkpoints until it is finished."""
+    return plan.folder / f".{number:04d}"
 
 
 def _answers(
