@@ -1,42 +1,27 @@
-"""Many trainings of one recipe: stacked where that pays, in several processes where it takes long."""
+"""Many trainings of one recipe: stacked where that pays, and beside each other in processes where it takes long."""
 
-from collections import defaultdict
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from queue import SimpleQueue
+from time import monotonic
+from typing import Any
 
 import numpy as np
-import torch
-from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from safedeploy.errors import UserError
 from safedeploy.recipe import TrainingRecipe
-from safedeploy.threads import limited, suitable
-from safedeploy.training.device import deterministic, make_accelerator
+from safedeploy.threads import SMALL
+from safedeploy.training.device import make_accelerator
+from safedeploy.training.group import Job, groups, train_group
 from safedeploy.training.hooks import Hooks
-from safedeploy.training.loop import Training, train
-from safedeploy.training.stacked import Stack, can_stack
+from safedeploy.training.workers import Workers, cores
 
-# Parameters of one stack, by benchmarks/README.md: on a CPU weights, gradients and momentum should stay in its caches.
-PARAMETERS = {"cpu": 1_250_000, "cuda": 100_000_000, "mps": 100_000_000}
-MODELS = 64
+__all__ = ["Job", "groups", "train_many"]
 
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """One training. module: its fresh weights; rows: (n,) int64, its members' positions in the pool."""
-
-    module: nn.Module
-    rows: NDArray[np.int64]
-    hooks: Hooks
-    seed: int
-
-    @property
-    def parameters(self) -> int:
-        return sum(parameter.numel() for parameter in self.module.parameters())
-
-    def steps(self, recipe: TrainingRecipe) -> int:
-        return recipe.epochs * max(1, len(self.rows) // recipe.batch_size)
+WORTH = 15.0  # seconds of training ahead for which workers are started: they import torch for 3 to 5 of them
+JUDGED = 2.0  # seconds of training after which what lies ahead is judged
 
 
 def train_many(
@@ -49,79 +34,67 @@ def train_many(
     *,
     progress: Callable[[float], None] | None = None,
     finished: Callable[[int], None] | None = None,
+    processes: int | None = None,
 ) -> list[nn.Module]:
     """Train modules[k] in place on rows[k] with hooks[k] and seeds[k], as `run_training` would alone.
 
-    modules: of one architecture, with fresh weights. pool: x (N, *input_shape) float32 and y (N,) int64; rows[k]: (n_k,)
+    modules: of one architecture, fresh. pool: x (N, *input_shape) float32 and y (N,) int64; rows[k]: (n_k,) int64
     positions in it. `finished` hears each k whose module has its final weights. Returns the modules, on the CPU and in
     evaluation mode. Every model has the batches, masks and steps it has alone, so its weights are the same to float
     rounding; where a stacked module draws random numbers (dropout) they are other draws from the same distribution.
-    Raises UserError where a training diverges.
+    processes: so many from the start, which is for small networks on a CPU; by default one for each core once the work
+    ahead is worth it. Hooks may be left as they were. Raises UserError where a training diverges.
     """
     jobs = [Job(*parts) for parts in zip(modules, rows, hooks, seeds, strict=True)]
-    done, total = 0, sum(job.steps(recipe) for job in jobs)
+    device = make_accelerator(recipe.device, recipe.precision).device.type
+    waiting = deque(groups(jobs, recipe, device))
+    events: SimpleQueue[tuple[str, Any]] = SimpleQueue()  # what workers report is acted on in this thread
+    left, done, total = len(waiting), 0, sum(job.steps(recipe) for job in jobs)
+    count = (processes or cores()) if device == "cpu" and jobs and jobs[0].parameters < SMALL else 1
+    workers: Workers | None = None
+    started = monotonic()
+
+    def take() -> list[int] | None:
+        try:
+            return waiting.popleft()
+        except IndexError:
+            return None
+
+    def heed(kind: str, value: Any) -> None:
+        nonlocal left, done
+        if kind == "steps":
+            done += value
+            if progress:
+                progress(min(1.0, done / total))
+        elif kind == "trained":
+            left -= 1
+            for k in value:
+                if finished:
+                    finished(k)
+        elif isinstance(value[1], UserError):
+            raise value[1]
+        else:
+            waiting.append(value[0])  # a worker could not: here, where the reason shows if it is the training's
 
     def told(steps: int) -> None:
-        nonlocal done
-        done += steps
-        if progress:
-            progress(done / total)
+        nonlocal workers
+        heed("steps", steps)
+        while not events.empty():
+            heed(*events.get())
+        if workers is None and count > 1 and waiting:
+            passed = monotonic() - started
+            if processes or (passed > JUDGED and passed * (total - done) / done > WORTH):
+                beside = min(count - 1, len(waiting))
+                workers = Workers(beside, jobs, pool, recipe, take, lambda *event: events.put(event))
 
-    for group in groups(jobs, recipe, make_accelerator(recipe.device, recipe.precision).device.type):
-        train_group([jobs[k] for k in group], pool, recipe, told)
-        for k in group:
-            if finished:
-                finished(k)
+    try:
+        while left:
+            if group := take():
+                train_group([jobs[k] for k in group], pool, recipe, told)
+                heed("trained", group)
+            else:
+                heed(*events.get())
+    finally:
+        if workers:
+            workers.close()
     return list(modules)
-
-
-def groups(jobs: Sequence[Job], recipe: TrainingRecipe, device: str) -> list[list[int]]:
-    """Which jobs are trained at once.
-
-    Only those of as many steps and as large batches share a stack: of the halves of an odd pool one may have a step
-    more, which gives two stacks, and each model its own batches.
-    """
-    alike: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    for k, job in enumerate(jobs):
-        alone = can_stack(job.hooks, recipe) is not None or not pays(job.module, device)
-        alike[(job.steps(recipe), min(len(job.rows), recipe.batch_size)) if not alone else (-1 - k,)].append(k)
-    most = max(1, min(MODELS, PARAMETERS[device] // max(1, jobs[0].parameters))) if jobs else 1
-    return [same[first : first + most] for same in alike.values() for first in range(0, len(same), most)]
-
-
-def pays(module: nn.Module, device: str) -> bool:
-    """Whether a stack is faster than one after another: on a CPU, convolutions in groups are slower than alone."""
-    convolutions = any(isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d) for layer in module.modules())
-    return device != "cpu" or not convolutions
-
-
-def train_group(
-    jobs: Sequence[Job], pool: tuple[Tensor, Tensor], recipe: TrainingRecipe, told: Callable[[int], None]
-) -> None:
-    """Train these at once, in this process; `told` hears of steps as they are done. Changes no global random state."""
-    deterministic()
-    accelerator = make_accelerator(recipe.device, recipe.precision)
-    x, y = (part.to(accelerator.device) for part in pool)
-    rows = [torch.from_numpy(job.rows).to(accelerator.device) for job in jobs]
-    with limited(suitable(jobs[0].parameters)), torch.random.fork_rng(devices=[]):
-        for job in jobs:
-            job.module.to(accelerator.device)
-        if len(jobs) == 1:
-            _alone(jobs[0], x[rows[0]], y[rows[0]], recipe, accelerator, told)
-        else:
-            modules, hooks, seeds = zip(*((job.module, job.hooks, job.seed) for job in jobs), strict=True)
-            stack = Stack(modules, x, y, rows, hooks, recipe, seeds, accelerator)
-            stack.run(lambda: told(len(jobs)))
-            stack.release()
-    for job in jobs:
-        job.module.cpu()
-
-
-def _alone(
-    job: Job, x: Tensor, y: Tensor, recipe: TrainingRecipe, accelerator: Accelerator, told: Callable[[int], None]
-) -> None:
-    layout = torch.channels_last if x.dim() == 4 else torch.contiguous_format
-    job.module.to(memory_format=layout)  # type: ignore[call-overload]
-    training = Training(job.module, x, y, recipe, job.seed, accelerator, job.hooks, lambda event: None)
-    train(training, after_epoch=Training.require_finite, progress=lambda share: told(1))
-    job.module.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
