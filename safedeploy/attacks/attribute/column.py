@@ -1,6 +1,6 @@
 """The sensitive column of a table: which of the input's columns hold it, and the values an attacker tries for it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -58,18 +58,19 @@ def sensitive_column(knowledge: Knowledge, columns: Sequence[int], most: int = 8
     sides = knowledge.members.x, knowledge.nonmembers.x
     _check(columns, sides[0].shape[1:])
     held = [np.ascontiguousarray(side[:, list(columns)]) for side in sides]
-    both = np.concatenate(held)
-    distinct = np.unique(both, axis=0)
+    distinct = np.unique(np.concatenate(held), axis=0)
     if len(columns) == 1 and len(distinct) > most:
-        return _binned(tuple(columns), both[:, 0].astype(np.float64), most)
-    common = [row for row in distinct if min(int((side == row).all(axis=1).sum()) for side in held) >= MIN_KNOWN]
-    if len(common) < 2:
-        what = f"column {_words(columns)} has {len(common)} values that {MIN_KNOWN} known members and as many"
+        found = _binned(columns[0], [side[:, 0].astype(np.float64) for side in held], most)
+    else:
+        common = [row for row in distinct if _least((side == row).all(axis=1) for side in held) >= MIN_KNOWN]
+        found = Sensitive(tuple(columns), np.array(common), tuple(_name(row) for row in common))
+    if len(found.names) < 2:
+        what = f"column {_words(columns)} has {len(found.names)} values that {MIN_KNOWN} known members and as many"
         raise UserError(f"{what} known non-members hold: nothing to infer; name another column")
-    if len(common) > most and len(columns) > 1:
-        what = f"columns {_words(columns)} hold {len(common)} combinations, more than {most}"
+    if len(found.names) > most:
+        what = f"columns {_words(columns)} hold {len(found.names)} combinations, more than {most}"
         raise UserError(f"{what}: no category; name one column, or the columns of one one-hot group")
-    return Sensitive(tuple(columns), np.stack(common), tuple(_name(row) for row in common))
+    return found
 
 
 def parse_columns(text: str, width: int, names: Sequence[str] | None = None) -> tuple[int, ...]:
@@ -105,15 +106,26 @@ def _check(columns: Sequence[int], shape: tuple[int, ...]) -> None:
         raise UserError("the sensitive columns are all there are: leave the attacker some to know")
 
 
-def _binned(columns: tuple[int, ...], held: Floats, most: int) -> Sensitive:
-    edges = np.unique(np.quantile(held, np.linspace(0, 1, most + 1)[1:-1]))
-    edges = edges[edges > held.min()]  # a value more common than a bin makes edges that nothing lies below
-    place = np.searchsorted(edges, held, side="right")
-    medians = [float(np.median(held[place == number])) for number in range(edges.size + 1)]
-    bounds = [-np.inf, *edges.tolist(), np.inf]
-    names = [f"{low:.4g} to {high:.4g}" for low, high in pairwise(bounds)]
-    names[0], names[-1] = f"below {edges[0]:.4g}", f"{edges[-1]:.4g} and above"
-    return Sensitive(columns, np.array(medians, dtype=np.float32)[:, None], tuple(names), edges)
+def _binned(column: int, held: Sequence[Floats], most: int) -> Sensitive:
+    """As many bins up to `most` as leave MIN_KNOWN of either side in each; one bin where two cannot."""
+    both = np.concatenate(held)
+    for bins in range(most, 0, -1):
+        # edges that are samples' own values leave no bin empty
+        edges = np.unique(np.quantile(both, np.linspace(0, 1, bins + 1)[1:-1], method="higher"))
+        edges = edges[edges > both.min()]
+        places = [np.searchsorted(edges, side, side="right") for side in held]
+        if min(_least(place == number for place in places) for number in range(edges.size + 1)) >= MIN_KNOWN:
+            break
+    place = np.concatenate(places)
+    medians = [[float(np.median(both[place == number]))] for number in range(edges.size + 1)]
+    ends = [f"{edge:.4g}" for edge in edges]
+    middle = [f"{low} to {high}" for low, high in pairwise(ends)]
+    names = (f"below {ends[0]}", *middle, f"{ends[-1]} and above") if ends else ("all",)
+    return Sensitive((column,), np.array(medians, dtype=np.float32), names, edges)
+
+
+def _least(masks: Iterable[NDArray[np.bool_]]) -> int:
+    return min(int(mask.sum()) for mask in masks)
 
 
 def _name(row: Array) -> str:

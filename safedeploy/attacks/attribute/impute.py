@@ -14,6 +14,7 @@ from safedeploy.data.samples import Samples
 from safedeploy.seeds import derive
 
 FOLDS = 5
+TREES = 100
 LEAST = 1e-4  # probability: an ensemble's 0 is a lack of samples, not a certainty
 
 
@@ -28,7 +29,7 @@ def impute(
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
     state = derive(seed, "imputation") % 2**32
-    trees = ExtraTreesClassifier(n_estimators=200, min_samples_leaf=3, random_state=state)
+    trees = ExtraTreesClassifier(n_estimators=TREES, min_samples_leaf=3, random_state=state)
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=state)
     rows = _rows(sensitive, known, classes)
     parts = [cross_val_predict(trees, rows, values, cv=folds, method="predict_proba")]
