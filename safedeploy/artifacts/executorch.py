@@ -1,4 +1,4 @@
-"""An ExecuTorch program (.pte) in its own runtime; inner values are hidden by the delegate."""
+"""An ExecuTorch program (.pte) in its own runtime: the black box; `pte/` rebuilds it for the white box."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from safedeploy.artifacts.base import Array, Unopenable, WhiteBox
+from safedeploy.artifacts.base import Array, WhiteBox
 from safedeploy.artifacts.batches import as_input, finite, in_batches
 from safedeploy.errors import UserError, missing_extra
 
@@ -48,7 +48,10 @@ class ExecuTorchArtifact:
         return finite(in_batches(x, self.batch, self._run, pad=True)[0], self.name)
 
     def unpack(self) -> WhiteBox:
-        raise Unopenable("the weights are inside an opaque delegate; the runtime shows no inner values of a .pte")
+        """The program rebuilt out of the file. Raises Unopenable where that is not possible or answers differently."""
+        from safedeploy.artifacts.pte.whitebox import ExecuTorchWhiteBox
+
+        return ExecuTorchWhiteBox(self)
 
     def _run(self, x: Array) -> tuple[Array]:
         import torch

@@ -21,15 +21,28 @@ def inspect(path: Path) -> Inspection:
         closed = ""
     except Unopenable as reason:
         closed = str(reason)
-    onnx_file = info.format == "onnx"
+    operators, tensors = _contents(path, info.format)
     return Inspection(
         artifact=info,
         input_shape=list(artifact.input_shape),
         classes=artifact.classes,
         white_box=closed,
-        operators=_operators(path) if onnx_file else {},
-        tensors=[_stored(name, values) for name, values in _tensors(path)] if onnx_file else None,
+        operators=operators,
+        tensors=tensors,
     )
+
+
+def _contents(path: Path, form: str) -> tuple[dict[str, int], list[StoredTensor] | None]:
+    """Operators and stored tensors; ({}, None) of a program that does not follow its schemas."""
+    if form == "onnx":
+        return _operators(path), [_stored(name, values) for name, values in _tensors(path)]
+    from safedeploy.artifacts.pte import contents
+
+    data = path.read_bytes()
+    try:
+        return contents.operators(data), [_stored(name, values) for name, values in contents.tensors(data)]
+    except Unopenable:
+        return {}, None
 
 
 def _stored(name: str, values: NDArray[np.generic]) -> StoredTensor:
