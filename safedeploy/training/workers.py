@@ -5,6 +5,7 @@ Not `multiprocessing`: its spawned children run the user's script again where th
 child of this process and the two speak pickles over their own pipes.
 """
 
+import copy
 import importlib.util
 import os
 import pickle
@@ -13,18 +14,21 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from safedeploy.errors import UserError
 from safedeploy.recipe import TrainingRecipe
 from safedeploy.training.group import Job, train_group
 
+_EMPTY = nn.Identity()
 _FACTORY = "safedeploy_model_"  # what models/factory.py calls the user's files
 
 
@@ -56,7 +60,8 @@ class Workers:
         for place, part in zip(places, pool, strict=True):
             np.save(place, part.numpy(force=True))
         factories = {name: str(module.__file__) for name, module in sys.modules.items() if name.startswith(_FACTORY)}
-        self._beginning = pickle.dumps((sys.path, factories, places, recipe))
+        # a user's file is run anew for every model, and pickle knows the classes of its last run alone
+        self._beginning = (sys.path, factories, places, recipe), jobs[-1].module
         self._children: list[subprocess.Popen[bytes]] = []
         self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(count)]
         for thread in self._threads:
@@ -81,12 +86,14 @@ class Workers:
             self._children.append(child)
             assert child.stdin is not None
             assert child.stdout is not None
-            sent = self._beginning
+            beginning: Any = self._beginning
             while group := self._take():
                 try:
-                    child.stdin.write(sent + pickle.dumps([self._jobs[k] for k in group]))
+                    jobs = [self._jobs[k] for k in group]
+                    asked = [(_weights(job.module), replace(job, module=_EMPTY)) for job in jobs]
+                    child.stdin.write(b"".join(pickle.dumps(part) for part in (*beginning, asked)))
                     child.stdin.flush()
-                    sent = b""
+                    beginning = ()
                     self._hear(child.stdout, group)
                 except Exception as error:
                     self._tell("failed", (group, error))
@@ -100,7 +107,7 @@ class Workers:
                 self._tell("steps", value)
             elif kind == "weights":
                 for k, weights in zip(group, value, strict=True):
-                    self._jobs[k].module.load_state_dict({name: torch.from_numpy(part) for name, part in weights})
+                    _load_weights(self._jobs[k].module, weights)
                     self._jobs[k].module.eval()
                 self._tell("trained", group)
                 return
@@ -126,17 +133,31 @@ def main() -> None:
     try:
         for name, file in factories.items():
             _load(name, file)
+        pattern = pickle.load(asked)
         while True:
-            jobs = pickle.load(asked)
+            jobs = [_filled(job, pattern, weights) for weights, job in pickle.load(asked)]
             train_group(jobs, (x, y), recipe, lambda steps: answer("steps", steps))
-            states = [job.module.state_dict() for job in jobs]
-            answer("weights", [[(name, value.numpy()) for name, value in state.items()] for state in states])
+            answer("weights", [_weights(job.module) for job in jobs])
     except EOFError:
         return
     except UserError as error:
         answer("user error", str(error))
     except Exception:
         answer("failed", traceback.format_exc())
+
+
+def _weights(module: nn.Module) -> dict[str, NDArray[Any]]:
+    return {name: value.numpy(force=True) for name, value in module.state_dict().items()}
+
+
+def _load_weights(module: nn.Module, weights: Mapping[str, NDArray[Any]]) -> None:
+    module.load_state_dict({name: torch.from_numpy(part) for name, part in weights.items()})
+
+
+def _filled(job: Job, pattern: nn.Module, weights: Mapping[str, NDArray[Any]]) -> Job:
+    module = copy.deepcopy(pattern)
+    _load_weights(module, weights)
+    return replace(job, module=module)
 
 
 def _load(name: str, file: str) -> None:
