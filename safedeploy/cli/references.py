@@ -54,10 +54,9 @@ def references(
     }
     advice = "what was finished is kept; type the same command to continue it"
     if run is not None:
-        given = [name for name, value in {"members": members, "nonmembers": nonmembers, **strangers}.items() if value]
-        if given:
-            option = given[0].replace("_", "-")
-            raise UserError(f"--{option} is for samples without a run; {run} has its recipe and its split")
+        _unless(
+            f"is for samples without a run; {run} has its recipe", members=members, nonmembers=nonmembers, **strangers
+        )
         with continued_by(lambda: advice), shown() as progress:
             folders = make_references(
                 run,
@@ -71,6 +70,7 @@ def references(
                 progress=progress,
             )
     elif members is not None and nonmembers is not None and out is not None:
+        _unless("is for a run; here are two files", data_root=data_root, no_control=no_control or None)
         with continued_by(lambda: advice), shown() as progress:
             folder = make_references_of_files(
                 members,
@@ -87,6 +87,15 @@ def references(
     else:
         raise UserError("give a run, or --members M.npz --nonmembers N.npz --out DIR for a model from elsewhere")
     _show(folders, json=json)
+
+
+def _unless(reason: str, **options: object) -> None:
+    """Raises UserError where an option was given that the rest of the command has no use for."""
+    from safedeploy.errors import UserError
+
+    for name, value in options.items():
+        if value is not None:
+            raise UserError(f"--{name.replace('_', '-')} {reason}")
 
 
 def _show(folders: list[Path], *, json: bool) -> None:
