@@ -150,6 +150,7 @@ def exam_of(examples: Examples, seed: int) -> "Exam":
         examples.samples("nonmember_eval"),
         examples.dataset.class_names,
         examples.samples("test"),
+        examples.split.indices("member_eval"),
     )
 
 
