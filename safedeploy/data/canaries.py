@@ -44,7 +44,7 @@ class Canaries:
         return self.index[self.included], self.label[self.included]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class CanaryGuesses:
     """What an attacker says of m canaries: `guesses` of them called in or out, of which `correct` rightly."""
 
@@ -58,9 +58,9 @@ def draw_canaries(
 ) -> Canaries:
     """`count` examples that training does not hold: of `population`, and where it is too small of `nonmember_known`.
 
-    labels: (n,) class indices of the data set. A mislabelled canary gets one of the other classes, each as likely; it is
-    the kind that training has to memorise. Which are included depends on nothing else. Those of `nonmember_known` are
-    known non-members no longer: leave `index` out of what the attacker is told. Raises UserError where there are too few.
+    labels: (n,) class indices of the data set. A mislabelled canary gets one of the other classes, each as likely: it
+    can only be memorised. Which are included depends on nothing else. Those of `nonmember_known` are known non-members
+    no longer: leave `index` out of what the attacker is told. Raises UserError where there are too few.
     """
     if count < 1:
         raise UserError(f"--canaries {count}: give the number of examples to insert or leave out, 1 or more")
