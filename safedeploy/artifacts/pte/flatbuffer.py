@@ -14,7 +14,11 @@ from safedeploy.artifacts.base import Unopenable
 
 
 class Unreadable(Unopenable):
-    """The bytes are not what their schema says; the message is the reason, for a report."""
+    """The bytes are not what their schema says, or more than is read here; the message is the reason, for a report."""
+
+    def __init__(self, reason: str) -> None:
+        """One line, whatever names from the file are in it."""
+        super().__init__("".join(sign if sign.isprintable() else "?" for sign in reason))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,9 @@ from safedeploy.artifacts.pte.module import Builder, Rebuilt
 from safedeploy.artifacts.pte.program import Call, Program, TensorValue, read_program
 from safedeploy.artifacts.pte.xnnpack import BACKEND, read_graph
 
+# What torch raises for shapes, types and arguments that do not fit together.
+FAULTS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, ArithmeticError)
+
 
 def rebuild(data: bytes) -> Rebuilt:
     """The module that answers (n, *input_shape) as the program does. Raises Unreadable with the reason where it cannot.
@@ -22,7 +25,7 @@ def rebuild(data: bytes) -> Rebuilt:
     with torch.random.fork_rng(devices=[]):
         try:
             return _rebuild(program)
-        except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, ArithmeticError) as error:
+        except FAULTS as error:
             reason = " ".join(str(error).split())[:200]
             raise Unreadable(f"the file's weights and operators do not fit together: {reason}") from None
 
