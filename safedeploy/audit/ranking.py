@@ -23,8 +23,13 @@ class Ranking:
 
 def rank(scores: Floats) -> Ranking:
     order = np.argsort(-scores, kind="stable")
-    new = np.r_[True, np.diff(scores[order]) != 0]
+    new = begins(scores[order])
     return Ranking(order, np.flatnonzero(new)[np.cumsum(new) - 1])
+
+
+def begins(ordered: Floats) -> NDArray[np.bool_]:
+    """Where each group of equal values begins; infinities are equal to themselves."""
+    return np.r_[True, ordered[1:] != ordered[:-1]]
 
 
 def allowed_false_positives(fpr: float, nonmembers: int) -> int:

@@ -9,7 +9,7 @@ from scipy import stats
 from safedeploy.attacks.base import Attack, Scores
 from safedeploy.audit.exam import Exam
 from safedeploy.audit.joint import CONFIDENCE, joint_confidence
-from safedeploy.audit.ranking import chunks
+from safedeploy.audit.ranking import begins, chunks
 from safedeploy.delong import placements
 from safedeploy.results import SameAttack, SameControl
 from safedeploy.roc import proportion_interval
@@ -81,7 +81,7 @@ def _distance(area: Floats, error: Floats) -> Floats:
 def _areas(scores: Floats, inside: NDArray[np.bool_]) -> tuple[Floats, Floats]:
     """AUC and DeLong's standard error, each (B,), where `inside` (n, B) says who is called a member in each draw."""
     order = np.argsort(scores, kind="stable")
-    new = np.r_[True, np.diff(scores[order]) != 0]
+    new = begins(scores[order])
     group = np.cumsum(new) - 1
     first = np.flatnonzero(new)
     last = np.r_[first[1:], scores.size]

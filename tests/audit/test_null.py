@@ -55,6 +55,16 @@ def test_every_draw_is_the_roc_of_its_labels_ties_included(seed, levels, fprs):
             assert found[row, column] == roc.tpr_at_fpr(scores[labels], scores[~labels], fpr).true_positives
 
 
+def test_infinite_scores_tie_with_each_other():
+    scores = np.r_[np.full(10, np.inf), np.zeros(5), np.full(10, -np.inf)]
+    inside = np.zeros((25, 1), dtype=np.uint8)
+    inside[[0, 1, 2, 3, 10, 11, 20]] = 1
+    labels = inside[:, 0].astype(bool)
+    for fpr in (0.1, 0.4):
+        expected = roc.tpr_at_fpr(scores[labels], scores[~labels], fpr).true_positives
+        assert true_positives(rank(scores), inside, 1 - inside, [int(fpr * 18)])[0, 0] == expected
+
+
 def test_the_same_draw_serves_every_attack():
     """Two copies of one attack have one null; an attack turned round has the mirrored AUC in every draw."""
     scores = normal_scores(1)
