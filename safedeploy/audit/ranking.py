@@ -29,7 +29,7 @@ def rank(scores: Floats) -> Ranking:
 
 def begins(ordered: Floats) -> NDArray[np.bool_]:
     """Where each group of equal values begins; infinities are equal to themselves."""
-    return np.r_[True, ordered[1:] != ordered[:-1]]
+    return np.concatenate([[True], ordered[1:] != ordered[:-1]])
 
 
 def allowed_false_positives(fpr: float, nonmembers: int) -> int:
