@@ -151,7 +151,15 @@ def test_the_answers_are_those_of_the_same_recipe_trained_on_the_half(table, tmp
 SELECTING = {"name": "safecompress", "density": 0.3, "options": {"attacker": "black"}}
 
 
-@pytest.mark.parametrize(("method", "share"), [(None, 0.05), (None, 0.45), (None, 0.999), (SELECTING, 0.3)])
+@pytest.mark.parametrize(
+    ("method", "share"),
+    [
+        (None, 0.45),
+        (None, 0.999),
+        pytest.param(None, 0.05, marks=pytest.mark.slow),
+        pytest.param(SELECTING, 0.3, marks=pytest.mark.slow),
+    ],
+)
 def test_a_build_that_was_cut_off_goes_on_to_the_same_bytes(method, share, tmp_path, digits, whole):
     """Stacked trainings (dense) start their stack again, trainings of their own (safecompress) their reference."""
     if method is None:
@@ -203,6 +211,7 @@ def test_another_recipe_or_other_data_in_the_folder_is_refused(digits, whole, ta
     assert content(whole) == before
 
 
+@pytest.mark.slow
 def test_a_run_with_a_dense_control_gets_references_of_both_on_the_same_halves(digits, tmp_path):
     run = Path(shutil.copytree(digits, tmp_path / "tiny"))
     shutil.copytree(digits, run / "dense")
@@ -213,6 +222,7 @@ def test_a_run_with_a_dense_control_gets_references_of_both_on_the_same_halves(d
     assert make_references(run, 2, control=False) == [run / "references"]
 
 
+@pytest.mark.slow
 def test_views_are_answers_to_the_shifted_and_mirrored_sample(digits, tmp_path):
     (folder,) = make_references(digits, 2, views=3, files=["model.onnx"], out=tmp_path / "r")
     logits = np.load(folder / "0000.npz")["logits model.onnx"]
@@ -280,6 +290,7 @@ def test_who_is_a_member_changes_nothing_in_a_strangers_references(strangers, tm
     assert (one / "0000.npz").read_bytes() == (other / "0000.npz").read_bytes()
 
 
+@pytest.mark.slow
 def test_like_gives_the_shape_and_the_classes_and_int8_where_the_file_is(digits, strangers, tmp_path):
     like = digits / "bundle" / "both" / "model.int8.onnx"
     folder = make_references_of_files(*strangers, tmp_path / "r", 2, like=like, model="mlp", epochs=1)

@@ -98,7 +98,9 @@ def choose(described: ReferenceSet, file: str | None, *, quantised: bool) -> tup
         kinds = ("float32", "int8")
         return column, f"references of {column} are {kinds[not quantised]}, the file is {kinds[quantised]}"
     if not quantised:
-        return column, f"references of {column}, the same float32 arithmetic"
+        served = described.served.get(file or "")
+        apart = f" (the audited two differ by at most {served.max_logit_difference:.0e})" if served else ""
+        return column, f"references of {column}, the same float32 arithmetic{apart}"
     return column, f"references of {column}, int8 too, perhaps by another quantiser"
 
 

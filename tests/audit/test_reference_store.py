@@ -8,7 +8,7 @@ import pytest
 from safedeploy.audit import reference_store as store
 from safedeploy.data.samples import Samples, content_digests
 from safedeploy.errors import UserError
-from safedeploy.results import ReferenceSet
+from safedeploy.results import ReferenceSet, Served
 
 X = np.random.default_rng(0).standard_normal((8, 5)).astype(np.float32)
 Y = np.arange(8) % 3
@@ -79,6 +79,14 @@ def test_the_column_that_fits_the_file_is_read_and_named(files, file, quantised,
     np.testing.assert_allclose(
         references.of(Samples(X, Y)).phi[0, :, 0], np.log(own / (odds.sum(axis=1) - own)), rtol=1e-6
     )
+
+
+def test_a_file_served_by_another_says_how_far_the_two_were_apart():
+    served = {"model.pte": Served(by="model.onnx", max_logit_difference=3.2e-6)}
+    made = described().model_copy(update={"served": served})
+    column, clause = store.choose(made, "model.pte", quantised=False)
+    assert column == "model.onnx"
+    assert clause.endswith("the same float32 arithmetic (the audited two differ by at most 3e-06)")
 
 
 @pytest.mark.parametrize(("there", "read"), [(1, 1), (2, 2), (3, 2), (5, 4), (6, 6)])
