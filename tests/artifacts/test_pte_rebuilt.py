@@ -13,6 +13,8 @@ from torch.nn import functional
 
 from safedeploy.artifacts.executorch import ExecuTorchArtifact
 from safedeploy.artifacts.pte.rebuild import rebuild
+from safedeploy.artifacts.pte.rounding import sum_on_grid
+from safedeploy.artifacts.pte.xnnpack import Scales, Value
 from safedeploy.artifacts.torch import TorchArtifact
 from safedeploy.export.executorch import export_int8_pte, export_pte
 from safedeploy.export.targets import Quantisation
@@ -159,3 +161,16 @@ def test_rebuilding_leaves_the_global_random_state(exported: Exported) -> None:
     before = torch.get_rng_state()
     ExecuTorchArtifact(path).unpack()
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_an_int8_sum_rounds_a_half_up_as_xnnpack_does() -> None:
+    """By hand: steps of 1 summed on steps of 2; 1, 3 and -1 lie half-way and go to 2, 4 and 0 (to even: 0, 4, 0)."""
+    one, two = (Value((3,), "qint8", None, Scales(np.array([step], dtype=np.float32)), None) for step in (1.0, 2.0))
+    add = sum_on_grid(one, one, two, None)
+    assert add is not None
+    a, b = torch.tensor([1.0, 2.0, -3.0], requires_grad=True), torch.tensor([0.0, 1.0, 2.0])
+    total = add(a, b)
+    assert total.tolist() == [2.0, 4.0, 0.0]
+    total.sum().backward()
+    assert a.grad is not None
+    assert a.grad.tolist() == [1.0, 1.0, 1.0]

@@ -15,7 +15,7 @@ from torch.nn import functional
 from safedeploy.artifacts.pte import shapes
 from safedeploy.artifacts.pte.flatbuffer import Unreadable
 from safedeploy.artifacts.pte.module import Builder, chain, conv2d, linear
-from safedeploy.artifacts.pte.rounding import from_stored, real, rounding, same_grid, to_stored, unit_of
+from safedeploy.artifacts.pte.rounding import from_stored, real, rounding, same_grid, sum_on_grid, to_stored, unit_of
 from safedeploy.artifacts.pte.shapes import Run
 from safedeploy.artifacts.pte.xnnpack import NONE, Graph, Node, Value
 
@@ -107,6 +107,16 @@ def _unary(run: Run | None, moves: bool = False) -> "Lower":
 
 def _binary(run: Run) -> "Lower":
     return lambda lowering, node: lowering.add(node, run, node["input1"], node["input2"])
+
+
+def _sum(lowering: Lowering, node: Node, sign: int) -> None:
+    names = (node["input1"], node["input2"])
+    a, b, output = (lowering.value(name) for name in (*names, node["output"]))
+    run = sum_on_grid(a, b, output, _bounds(node), sign)
+    if run is None:
+        lowering.add(node, torch.add if sign == 1 else torch.sub, *names)
+    else:
+        lowering.builder.add(run, [lowering.numbers[name] for name in names], lowering.output(node))
 
 
 def _fully_connected(lowering: Lowering, node: Node) -> None:
@@ -296,8 +306,8 @@ def _identity(x: Tensor) -> Tensor:
 Lower = Callable[[Lowering, Node], None]
 
 LOWERINGS: dict[str, Lower] = {
-    "Add": _binary(torch.add),
-    "Subtract": _binary(torch.sub),
+    "Add": partial(_sum, sign=1),
+    "Subtract": partial(_sum, sign=-1),
     "Multiply": _binary(torch.mul),
     "Div": _binary(torch.div),
     "Minimum": _binary(torch.minimum),

@@ -1,5 +1,6 @@
 """int8 as a file uses it: real values from integers, and rounding to the integers' grid that gradients pass through."""
 
+import math
 from functools import partial
 from typing import Any
 
@@ -42,12 +43,9 @@ def unit_of(source: Value, weight: Value | None = None, count: int = 1) -> Tenso
 
     weight: what the summands are multiplied by. count: what the sum is divided by.
     """
-    if source.scales is None or (weight is not None and weight.scales is None):
-        return None
-    scale = (
-        source.scales.scale if weight is None or weight.scales is None else source.scales.scale * weight.scales.scale
-    )
-    return torch.from_numpy(scale / np.float32(count))
+    factors = [one.scales for one in (source, weight) if one is not None]
+    known = [scales.scale for scales in factors if scales is not None]
+    return torch.from_numpy(math.prod(known) / np.float32(count)) if len(known) == len(factors) else None
 
 
 def from_stored(value: Value) -> Run:
@@ -99,6 +97,50 @@ def straight_through(x: Tensor, *, scale: float, lowest: int, highest: int, unit
         levels = levels.round_().mul_(unit / scale)
     nearest = levels.round_().clamp(lowest, highest).mul_(scale)
     return x + (nearest - x).detach() if x.requires_grad else nearest
+
+
+def sum_on_grid(a: Value, b: Value, output: Value, bounds: Run | None, sign: int = 1) -> Run | None:
+    """What adds (sign 1) or subtracts (-1) int8 values as XNNPACK does; None where one of the three is not int8.
+
+    XNNPACK sums in fixed point: each scale over the output's has 21 bits (xnn_init_qs8_add_minmax_scalar_params), and
+    a half rounds up.
+    """
+    if a.scales is None or b.scales is None or output.scales is None or rounding(output) is None:
+        return None
+    scales = [float(one.scales.scale[0]) for one in (a, b, output) if one.scales is not None]
+    ratios = [np.float32(scale) / np.float32(scales[2]) for scale in scales[:2]]
+    if not min(scales) > 0:
+        raise Unreadable("the file is damaged: a scale that is not positive")
+    shift = 20 - (math.frexp(max(ratios))[1] - 1)
+    multipliers = [float(np.rint(np.float64(ratio) * 2.0**shift)) / 2.0**shift for ratio in ratios]
+    zero_point = output.scales.zero_point
+    return partial(
+        _fixed_point_sum,
+        scales=tuple(scales),
+        multipliers=(multipliers[0], sign * multipliers[1]),
+        limits=(LOWEST - zero_point, HIGHEST - zero_point),
+        bounds=bounds,
+        sign=sign,
+    )
+
+
+def _fixed_point_sum(
+    a: Tensor,
+    b: Tensor,
+    *,
+    scales: tuple[float, ...],
+    multipliers: tuple[float, float],
+    limits: tuple[int, int],
+    bounds: Run | None,
+    sign: int,
+) -> Tensor:
+    total = a + sign * b
+    total = total if bounds is None else bounds(total)
+    first, second = (torch.round(x.detach() / scale).double() for x, scale in zip((a, b), scales, strict=False))
+    levels = torch.floor(first * multipliers[0] + second * multipliers[1] + 0.5)
+    nearest = levels.clamp(*limits).float() * scales[2]
+    nearest = nearest if bounds is None else bounds(nearest)
+    return total + (nearest - total).detach() if total.requires_grad else nearest
 
 
 def same_grid(one: Value, other: Value) -> bool:
