@@ -65,14 +65,18 @@ class Training:
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         epoch, position = divmod(step, self.steps_per_epoch)
-        if self._order is None or self._order[0] != epoch:
-            order = torch.randperm(len(self.y), generator=torch_generator(self.seed, "order", epoch))
-            self._order = (epoch, order.to(self.y.device))
-        chosen = self._order[1][position * self.recipe.batch_size :][: self.recipe.batch_size]
+        chosen = self.order(epoch)[position * self.recipe.batch_size :][: self.recipe.batch_size]
         x = self.x[chosen]
         if self.recipe.augment != "none":
             x = augment(x, torch_generator(self.seed, "augment", step))
         return x, self.y[chosen]
+
+    def order(self, epoch: int) -> Tensor:
+        """Positions (n,) of the members in the order of this epoch's batches."""
+        if self._order is None or self._order[0] != epoch:
+            order = torch.randperm(len(self.y), generator=torch_generator(self.seed, "order", epoch))
+            self._order = (epoch, order.to(self.y.device))
+        return self._order[1]
 
     def learning_rate(self, step: int) -> float:
         passed = sum(step >= share * self.total_steps for share in self.recipe.milestones)

@@ -4,6 +4,7 @@ Every model keeps its own module, masks, hooks and batches; `stacked_layers` com
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -48,16 +49,15 @@ class Stack:
         accelerator: Accelerator,
     ) -> None:
         """x (N, *input_shape), y (N,): the pool; rows[k] (n_k,) int64: model k's members in it; all on the device."""
-        self.x, self.recipe, self.accelerator = x, recipe, accelerator
+        self.x, self.recipe = x, recipe
         self.parameters = _stacked([dict(module.named_parameters()) for module in modules])
         buffers = _stacked([dict(module.named_buffers()) for module in modules])
         # autocast reaches what torch knows, not a function of ours
         chain = as_chain(modules[0], self.parameters) if recipe.precision == "float32" else None
         self.forward = chain or by_vmap(modules[0], self.parameters, buffers)
-        # each draws positions in the pool; the samples are looked up and augmented here
-        positions = recipe.model_copy(update={"augment": "none"})
+        # a training's x are positions in the pool: the samples are looked up, and augmented, for all at once
         self.trainings = [
-            Training(module, chosen, y[chosen], positions, seed, accelerator, hook, lambda event: None)
+            Training(module, chosen, y[chosen], recipe, seed, accelerator, hook, lambda event: None)
             for module, chosen, hook, seed in zip(modules, rows, hooks, seeds, strict=True)
         ]
         self.optimizer = torch.optim.SGD(
@@ -69,6 +69,7 @@ class Stack:
             fused=True,
         )
         self.masks: dict[str, Tensor] = {}
+        self._autocast = nullcontext if recipe.precision == "float32" else accelerator.autocast
         self._keeps_gradients = chain is not None
         if self._keeps_gradients:
             for weights in self.parameters.values():
@@ -76,7 +77,11 @@ class Stack:
         self._seen: list[Mapping[str, Tensor]] = [{} for _ in modules]
         self._watched = [k for k, hook in enumerate(hooks) if _overrides(hook, "after_backward")]
         self._terms = [k for k, hook in enumerate(hooks) if _overrides(hook, "loss_term")]
+        self._after = [k for k, hook in enumerate(hooks) if _overrides(hook, "after_step")]
         self._losses = torch.zeros(len(modules), device=y.device)
+        self._used = min(len(rows[0]), self.trainings[0].steps_per_epoch * recipe.batch_size)  # of an epoch's order
+        self._rows = self._labels = rows[0].new_empty(0)
+        self._x = x.new_empty(0)  # a batch's samples, in memory that is kept
         if recipe.momentum > 0:
             self._share_momentum()
 
@@ -97,8 +102,8 @@ class Stack:
             self._step(step)
             if (step + 1) % first.steps_per_epoch == 0:
                 self._end_epoch()
-            for training in self.trainings:
-                training.hooks.after_step(training)
+            for k in self._after:
+                self.trainings[k].hooks.after_step(self.trainings[k])
             self._take_masks()
             told()
         for training in self.trainings:
@@ -116,7 +121,7 @@ class Stack:
         x, y = self._batch(step)
         for group in self.optimizer.param_groups:
             group["lr"] = self.trainings[0].learning_rate(step)
-        with self.accelerator.autocast():
+        with self._autocast():
             logits = self.forward(x)
             each = functional.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view(y.shape).mean(1)
             terms = [self.trainings[k].hooks.loss_term(logits[k], y[k], self.trainings[k]) for k in self._terms]
@@ -139,15 +144,23 @@ class Stack:
             training.step = step + 1
 
     def _batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """x (K, b, *input_shape) and y (K, b)."""
-        drawn = [training.batch(step) for training in self.trainings]
-        rows = torch.stack([rows for rows, _ in drawn])
-        x = self.x.index_select(0, rows.flatten()).view(*rows.shape, *self.x.shape[1:])
+        """x (K, b, *input_shape) and y (K, b), each model's own batch of this step."""
+        first = self.trainings[0]
+        epoch, position = divmod(step, first.steps_per_epoch)
+        if position == 0:
+            orders = [training.order(epoch)[: self._used] for training in self.trainings]
+            pairs = [
+                (training.x[order], training.y[order]) for training, order in zip(self.trainings, orders, strict=True)
+            ]
+            self._rows, self._labels = (torch.stack(parts) for parts in zip(*pairs, strict=True))
+        now = slice(position * self.recipe.batch_size, (position + 1) * self.recipe.batch_size)
+        rows, y = self._rows[:, now], self._labels[:, now]
+        x = torch.index_select(self.x, 0, rows.flatten(), out=self._x).view(*rows.shape, *self.x.shape[1:])
         if self.recipe.augment != "none":
             seeds = [training.seed for training in self.trainings]
             parts = [augment(part, torch_generator(seed, "augment", step)) for part, seed in zip(x, seeds, strict=True)]
             x = torch.stack(parts)
-        return x, torch.stack([labels for _, labels in drawn])
+        return x, y
 
     def _end_epoch(self) -> None:
         steps = self.trainings[0].steps_per_epoch
