@@ -15,7 +15,7 @@ from safedeploy.artifacts.affine import Scale, Shift
 
 Call = tuple[Tensor, Tensor]  # a layer's input and its output's gradient; the first axis of each holds n samples
 Norm = Callable[[Any, Sequence[Call], int], Tensor]
-UNFOLDED = 32_000_000  # elements of a convolution's windows at once
+UNFOLDED = 8_000_000  # elements of a convolution's windows at once
 
 
 def squared_norms(layer: nn.Module, calls: Sequence[Call], n: int) -> Tensor:
@@ -61,14 +61,13 @@ def outer_norms(inputs: Tensor, gradients: Tensor) -> Tensor:
 
 
 def _convolution(layer: Any, calls: Sequence[Call], n: int) -> Tensor:
-    axes, groups, kernel = len(layer.kernel_size), layer.groups, layer.weight[0, 0].numel()
+    groups, kernel = layer.groups, layer.weight[0, 0].numel()
     gradients = [_group_rows(g.float(), n, groups) for _, g in calls]
     total = torch.zeros(n, dtype=torch.float64, device=gradients[0].device)
     if layer._parameters.get("bias") is not None:
         total += _square(torch.cat(gradients, dim=-1).sum(-1).flatten(1))
     if layer._parameters.get("weight") is None:
         return total
-    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
     places = sum(g.shape[-1] for g in gradients)
     at_once = max(1, UNFOLDED // max(1, places * layer.in_channels * kernel))
     for start in range(0, n, at_once):
@@ -77,23 +76,29 @@ def _convolution(layer: Any, calls: Sequence[Call], n: int) -> Tensor:
         columns = []
         for x, _ in calls:
             each = len(x) // n
-            part = functional.pad(
-                x[rows.start * each : rows.stop * each].float(), layer._reversed_padding_repeated_twice, mode=mode
-            )
-            for axis in range(axes):
-                reach = layer.dilation[axis] * (layer.kernel_size[axis] - 1) + 1
-                part = part.unfold(2 + axis, reach, layer.stride[axis])
-            for axis, step in enumerate(layer.dilation):
-                part = part[(slice(None),) * (2 + axes + axis) + (slice(None, None, step),)]
-            # (rows, channels, *places, *kernel) to (rows, channels, kernel, places)
-            part = part.flatten(2 + axes).flatten(2, 1 + axes).transpose(2, 3)
-            columns.append(_group_rows(part.flatten(1, 2), count, groups))
+            part = _windows(layer, x[rows.start * each : rows.stop * each].float())
+            columns.append(_group_rows(part, count, groups))
         found = outer_norms(
             torch.cat(columns, dim=-1).flatten(0, 1),
             torch.cat([g[rows] for g in gradients], dim=-1).flatten(0, 1),
         )
         total[rows] += found.reshape(count, groups).sum(1)
     return total
+
+
+def _windows(layer: Any, x: Tensor) -> Tensor:
+    """(n, channels · kernel, places): what each place of the output sees."""
+    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    x = functional.pad(x, layer._reversed_padding_repeated_twice, mode=mode)
+    axes = len(layer.kernel_size)
+    if axes == 2:
+        return functional.unfold(x, layer.kernel_size, dilation=layer.dilation, stride=layer.stride)
+    for axis, (size, step, stride) in enumerate(zip(layer.kernel_size, layer.dilation, layer.stride, strict=True)):
+        x = x.unfold(2 + axis, step * (size - 1) + 1, stride)
+    for axis, step in enumerate(layer.dilation):
+        x = x[(slice(None),) * (2 + axes + axis) + (slice(None, None, step),)]
+    # (n, channels, *places, *kernel) to (n, channels, kernel, places)
+    return x.flatten(2 + axes).flatten(2, 1 + axes).transpose(2, 3).flatten(1, 2)
 
 
 def _group_rows(values: Tensor, n: int, groups: int) -> Tensor:

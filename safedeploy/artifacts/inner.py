@@ -55,7 +55,7 @@ class InnerReader:
         given = weighted(module) if layers is None else dict(layers)
         self._layers = given
         self._explicit: set[str] = {name for name, layer in given.items() if norm_of(layer) is None}
-        self.names = self._in_order(probe)
+        self.names = self._in_order(probe) if given else ()
         if not self.names:
             raise Unopenable("the model has no layer with weights")
         self._layers = {name: given[name] for name in self.names}
