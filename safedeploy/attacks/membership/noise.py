@@ -21,14 +21,14 @@ def noise(knowledge: Knowledge, copies: int) -> list[list[Change]]:
     if known.ndim == 2:
         return [[_replacing(known, share, knowledge.seed, copy) for copy in range(copies)] for share in SHARES]
     spread = float(known.std())
-    return [[_adding(part * spread, knowledge.seed, copy) for copy in range(copies)] for part in DEVIATIONS]
+    return [[adding(part * spread, knowledge.seed, copy) for copy in range(copies)] for part in DEVIATIONS]
 
 
 def unchanged(x: Array) -> Array:
     return x
 
 
-def _adding(deviation: float, seed: int, copy: int) -> Change:
+def adding(deviation: float, seed: int, copy: int) -> Change:
     def change(x: Array) -> Array:
         drawn = numpy_generator(seed, "noise", copy).standard_normal(x.shape[1:], dtype=np.float32)
         return x + np.float32(deviation) * drawn
