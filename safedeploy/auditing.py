@@ -55,7 +55,7 @@ def audit_files(
     nonmembers: PathLike | None = None,
     dense: PathLike | None = None,
     budget: Mapping[str, float] | None = None,
-    attacks: Sequence[str] = ("standard",),
+    attacks: Sequence[str] | None = None,
     references: PathLike | None = None,
     output: str | None = None,
     data_root: str | None = None,
@@ -64,9 +64,9 @@ def audit_files(
 ) -> Audits:
     """Attack files on the same samples. In a bundle the run's split says who was a member, else two .npz files do.
 
-    `seed`: of the attacker's own draws; None is the run's, and 0 without a run. `output`: an ONNX file's that answers,
-    where several could. Evidence on a run's own file is kept
-    in the run. Raises UserError for bad input, before any attack.
+    `budget`, `attacks` and `seed` (of the attacker's own draws) are by default those of the run's recipe, and without a
+    run none, the standard ones and 0. `output`: an ONNX file's that answers, where several could. Evidence on a run's
+    own file is kept in the run. Raises UserError for bad input, before any attack.
     """
     from safedeploy.attacks.membership import select
     from safedeploy.audit.budget import check_budget
@@ -74,13 +74,13 @@ def audit_files(
     files = [Path(path) for path in paths]
     shape = None if members is None else sample_shape(Path(members))
     artifacts = [open_artifact(file, output=output, shape=shape) for file in files]
-    run = run_of_artifact(files[0])
+    run = run_of_artifact(files[0]) if members is None and nonmembers is None else None
     check_budget(wanted := _budget(run, budget))
-    asked = Asked(wanted, select(attacks), None if references is None else Path(references))
+    asked = Asked(wanted, select(attacks or _usual(run)), None if references is None else Path(references))
     if (members is None) != (nonmembers is None):
         raise UserError("--members and --nonmembers go together")
     if members is not None and nonmembers is not None:
-        exam, run = _given_exam(artifacts, Path(members), Path(nonmembers), seed or 0), None
+        exam = _given_exam(artifacts, Path(members), Path(nonmembers), seed or 0)
     elif run is None:
         raise UserError(f"{files[0]} is not in a run's bundle: give --members and --nonmembers (.npz with x and y)")
     else:
@@ -106,8 +106,8 @@ def audit_scores(
     path: PathLike,
     *,
     budget: Mapping[str, float] | None = None,
-    attacks: Sequence[str] = ("standard",),
-    seed: int = 0,
+    attacks: Sequence[str] | None = None,
+    seed: int | None = None,
     progress: Progress = silent,
 ) -> Audits:
     """Judge answers recorded elsewhere (`audit/scores.py` says what the .npz holds); no model is opened."""
@@ -121,8 +121,10 @@ def audit_scores(
     path = Path(path)
     recorded = read_scores(path)
     artifact = remember(recorded.artifact)
-    exam = halved(recorded.members, recorded.nonmembers, _numbered(artifact.classes), seed)
-    attempted = attempt(artifact, exam, select(attacks), recorded.references, progress(f"audit {path.name}"))
+    exam = halved(recorded.members, recorded.nonmembers, _numbered(artifact.classes), seed or 0)
+    attempted = attempt(
+        artifact, exam, select(attacks or _usual(None)), recorded.references, progress(f"audit {path.name}")
+    )
     info = ArtifactInfo(
         path=str(path),
         sha256=sha256(path),
@@ -222,7 +224,8 @@ def _dense_control(path: Path, exam: "Exam", asked: Asked, run: RunDir | None, p
     Another run's evidence on the file would be on another split's samples.
     """
     kept = run.control.evidence(path.parent.name, path.name) if run and path.is_relative_to(run.control.root) else None
-    asked = replace(asked, budget={}, references=None)  # references of the audited file's own kind would not be its
+    folder = asked.references and asked.references / "dense"  # the audited model's own references are not the control's
+    asked = replace(asked, budget={}, references=folder if folder and folder.is_dir() else None)
     evidence = Evidence.read(kept) if kept and is_of(kept, path, Evidence) else None
     if evidence is None or not attacked_alike(evidence, path, asked):
         evidence, _ = audit_file(path, exam, asked, "this is the dense control itself", titled(progress, "dense"))
@@ -286,6 +289,10 @@ def _budget(run: RunDir | None, budget: Mapping[str, float] | None) -> Mapping[s
     if budget is not None:
         return budget
     return read_recipe(run.recipe).audit.budget if run else {}
+
+
+def _usual(run: RunDir | None) -> Sequence[str]:
+    return read_recipe(run.recipe).audit.attacks if run else ("standard",)
 
 
 def _compared(files: Sequence[Path], attempts: "Sequence[Attempt]", exam: "Exam", other: int) -> list[Comparison]:

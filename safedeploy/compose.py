@@ -1,7 +1,7 @@
 """A recipe out of what is said, else a file, else the data set's defaults."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ def make_recipe(
     target: str | None = None,
     options: Mapping[str, Any] | None = None,
     budget: Mapping[str, float] | None = None,
+    attacks: Sequence[str] | None = None,
+    references: int | None = None,
 ) -> Recipe:
     """A whole recipe; None leaves a value to `file`, and what that leaves to the data set's defaults.
 
@@ -53,7 +55,8 @@ def make_recipe(
     _put(filled, "model", name=model)
     _put(filled, "method", name=method, density=density, options=_merged(filled, typed))
     _put(filled, "training", epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, device=device)
-    _put(filled, "audit", budget=dict(budget) if budget else None)
+    _put(filled, "audit", budget=dict(budget) if budget else None, attacks=attacks and list(attacks))
+    _put(filled, "audit", references=references)
     filled.update(
         {key: value for key, value in {"seed": seed, "name": name, "target": target}.items() if value is not None}
     )

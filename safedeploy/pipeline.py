@@ -32,6 +32,7 @@ from safedeploy.compression import (
 from safedeploy.data.dataset import preprocessing
 from safedeploy.errors import UserError
 from safedeploy.recipe import MethodRecipe, Recipe, read_recipe
+from safedeploy.references import make_references
 from safedeploy.results import Evidence, Inspection, Manifest, Timing
 from safedeploy.rundir import RunDir, open_run, run_of_artifact, write_text
 
@@ -46,6 +47,7 @@ __all__ = [
     "export",
     "inspect",
     "load",
+    "make_references",
     "report",
     "resume",
     "run",
@@ -119,8 +121,9 @@ def run(recipe: Recipe, runs: PathLike = "runs", *, fresh: bool = False, progres
     """
     import shutil
 
-    from safedeploy.attacks.membership import STANDARD
+    from safedeploy.attacks.membership import select
 
+    asked = Asked(recipe.audit.budget, select(recipe.audit.attacks))
     made = RunDir(Path(runs) / recipe.name)
     kept = made.recipe.exists() and not fresh
     if kept and read_recipe(made.recipe) != recipe:
@@ -138,12 +141,14 @@ def run(recipe: Recipe, runs: PathLike = "runs", *, fresh: bool = False, progres
     for part, its_recipe in parts:
         if not part.summary.exists():
             train_run(part, its_recipe, progress)
+    for part, _ in parts:
+        if not (part.bundle(target) / "manifest.json").exists():
+            export(part.root, progress=titled(progress, part))
+    if recipe.audit.references:
+        make_references(made.root, recipe.audit.references, progress=progress)
     exam, timed = exam_of_run(made), []
-    asked = Asked(recipe.audit.budget, STANDARD)
     for part, _ in parts:
         named, folder = titled(progress, part), part.bundle(target)
-        if not (folder / "manifest.json").exists():
-            export(part.root, progress=named)
         for file in Manifest.read(folder / "manifest.json").files:
             path, place = folder / file.name, part.evidence(target, file.name)
             found = Evidence.read(place) if is_of(place, path, Evidence) else None

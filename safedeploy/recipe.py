@@ -83,9 +83,15 @@ class TrainingRecipe(Section):
 
 
 class AuditRecipe(Section):
-    """`budget`: 'auc', 'tpr@FPR', 'advantage' or 'epsilon' to the highest figure allowed."""
+    """`budget`: 'auc', 'tpr@FPR', 'advantage' or 'epsilon' to the highest figure allowed.
+
+    `attacks`: names, or the sets 'standard' and 'all'. `references`: reference models that `run` makes, for the run and
+    for its dense control.
+    """
 
     budget: dict[str, float] = {}
+    attacks: Annotated[list[str], Field(min_length=1)] = ["standard"]
+    references: Annotated[int, Field(ge=0)] = 0
 
     @field_validator("budget")
     @classmethod

@@ -33,10 +33,7 @@ def audit(
         typer.Option("--scores", help="Instead of a file: .npz with logits or probabilities, y, member."),
     ] = None,
     dense: Annotated[Path | None, typer.Option("--dense", help="The dense control's file of the same kind.")] = None,
-    attacks: Annotated[
-        list[str] | None,
-        typer.Option("--attacks", help="standard (default), all, or names; commas or repeatable."),
-    ] = None,
+    attacks: o.AttacksOption = None,
     references: Annotated[
         Path | None, typer.Option("--references", help="Folder of 'safedeploy references'; the run's own by default.")
     ] = None,
@@ -64,7 +61,7 @@ def audit(
         require_writable(out)
     asked: dict[str, Any] = {
         "budget": parse_budget(budget) if budget else None,
-        "attacks": [name.strip() for item in attacks or ["standard"] for name in item.split(",")],
+        "attacks": o.names(attacks),
     }
     given: dict[str, Any] = {
         "members": members,
@@ -78,7 +75,7 @@ def audit(
             needless = [*map(str, files or []), *(f"--{name}" for name, value in given.items() if value is not None)]
             if needless:
                 raise UserError(f"--scores holds all that is judged: leave out {', '.join(needless)}")
-            found = pipeline.audit_scores(scores, seed=seed or 0, progress=progress, **asked)
+            found = pipeline.audit_scores(scores, seed=seed, progress=progress, **asked)
         elif files:
             found = pipeline.audit_files(files, **given, **asked, data_root=data_root, seed=seed, progress=progress)
         else:

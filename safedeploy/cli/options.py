@@ -28,7 +28,15 @@ BudgetOption = Annotated[list[str] | None, typer.Option("--budget", help="auc=0.
 MethodOptionsOption = Annotated[
     list[str] | None, typer.Option("--option", help="The method's own, as interval=200; repeatable.")
 ]
+AttacksOption = Annotated[
+    list[str] | None, typer.Option("--attacks", help="standard, all, or names; commas or repeatable.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+
+
+def names(items: list[str] | None) -> list[str] | None:
+    """Names from options that are repeated, hold commas, or both."""
+    return [name.strip() for item in items for name in item.split(",")] if items else None
 
 
 def method_options(items: list[str] | None) -> dict[str, Any] | None:

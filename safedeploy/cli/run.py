@@ -26,6 +26,10 @@ def run(
     target: o.TargetOption = None,
     option: o.MethodOptionsOption = None,
     budget: o.BudgetOption = None,
+    attacks: o.AttacksOption = None,
+    references: Annotated[
+        int | None, typer.Option("--references", help="Reference models to make for the audit: 2 for CI, 16 or more.")
+    ] = None,
     runs: o.RunsOption = Path("runs"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over, even if the run exists.")] = False,
     json: o.JsonOption = False,
@@ -57,6 +61,8 @@ def run(
         target=target,
         options=o.method_options(option),
         budget=parse_budget(budget or []),
+        attacks=o.names(attacks),
+        references=references,
     )
     advice = f"what was finished is kept; type the same command{' without --fresh' if fresh else ''} to continue it"
     with continued_by(lambda: advice), shown() as progress:
