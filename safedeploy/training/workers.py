@@ -5,6 +5,7 @@ Not `multiprocessing`: its spawned children run the user's script again where th
 child of this process and the two speak pickles over their own pipes.
 """
 
+import contextlib
 import copy
 import importlib.util
 import os
@@ -80,9 +81,14 @@ class Workers:
         command = [sys.executable, "-c", "from safedeploy.training.workers import main; main()"]
         root = str(Path(__file__).parents[2])
         paths = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH")) if part)
-        with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": paths}
-        ) as child:
+        # a session of its own: Ctrl-C reaches this process alone, which ends its workers
+        environment = {**os.environ, "PYTHONPATH": paths}
+        with (
+            contextlib.suppress(BrokenPipeError),
+            subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True
+            ) as child,
+        ):
             self._children.append(child)
             assert child.stdin is not None
             assert child.stdout is not None

@@ -2,6 +2,7 @@
 
 import copy
 from queue import SimpleQueue
+from time import monotonic
 
 import numpy as np
 import pytest
@@ -84,6 +85,23 @@ def test_a_model_that_no_other_process_can_open_is_handed_back_untouched(small):
     assert (kind, group) == ("failed", [0])
     assert not isinstance(error, UserError)
     small.assert_same_bits(jobs[0].module.state_dict(), before)
+
+
+def test_closing_ends_a_worker_in_the_middle_of_its_training(small):
+    recipe = RECIPE.model_copy(update={"epochs": 10**6})
+    waiting, told = [[0]], SimpleQueue()
+    workers = Workers(
+        1,
+        jobs_of([nn.Linear(12, 4)]),
+        small.blobs(100),
+        recipe,
+        lambda: waiting.pop() if waiting else None,
+        lambda *event: told.put(event),
+    )
+    assert told.get(timeout=120)[0] == "steps"
+    started = monotonic()
+    workers.close()
+    assert monotonic() - started < 20
 
 
 @pytest.mark.slow
