@@ -30,9 +30,7 @@ def main() -> None:
     options.add_argument("--epochs", type=int, default=60)
     options.add_argument("--known", type=int, help="samples the attacker knows a side, and as many judged")
     given = options.parse_args()
-    recipe = make_recipe(
-        data=given.data, data_root=given.data_root, method="dense", epochs=given.epochs, options={}, device="cpu"
-    )
+    recipe = make_recipe(data=given.data, data_root=given.data_root, method="dense", epochs=given.epochs, device="cpu")
     if given.known:
         share = given.known / 60_000  # of the 60,000 images outside an official test set
         recipe = recipe.model_copy(update={"split": SplitRecipe(known=share, evaluation=share)})
