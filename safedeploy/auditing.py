@@ -16,7 +16,7 @@ from safedeploy.data.samples import check_disjoint, read_samples, sample_shape
 from safedeploy.data.split import read_split
 from safedeploy.errors import UserError
 from safedeploy.recipe import read_recipe
-from safedeploy.results import ArtifactInfo, Comparison, DenseControl, Evidence, Timing
+from safedeploy.results import ArtifactInfo, CanaryEvidence, Comparison, DenseControl, Evidence, Timing
 from safedeploy.rundir import RunDir, require_writable, run_of_artifact, sha256
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def audit_files(
     attacks: Sequence[str] | None = None,
     references: PathLike | None = None,
     output: str | None = None,
+    canaries: bool = False,
     data_root: str | None = None,
     seed: int | None = None,
     progress: Progress = silent,
@@ -71,7 +72,7 @@ def audit_files(
     from safedeploy.attacks.membership import select
     from safedeploy.audit.budget import check_budget
 
-    files = [Path(path) for path in paths]
+    files, examples = [Path(path) for path in paths], None
     shape = None if members is None else sample_shape(Path(members))
     artifacts = [open_artifact(file, output=output, shape=shape) for file in files]
     run = run_of_artifact(files[0]) if members is None and nonmembers is None else None
@@ -85,7 +86,10 @@ def audit_files(
         raise UserError(f"{files[0]} is not in a run's bundle: give --members and --nonmembers (.npz with x and y)")
     else:
         _same_split(run, files)
-        exam = exam_of_run(run, data_root, seed)
+        examples = load_examples(run, data_root)
+        exam = exam_of(examples, read_recipe(run.recipe).seed if seed is None else seed)
+    if canaries and (examples is None or examples.canaries is None):
+        raise UserError(f"{files[0]} is not known to hold canaries: train with 'safedeploy compress --canaries 1000'")
     places = [_place(file) if run else None for file in files]
     for place in places:
         if place is not None:
@@ -95,6 +99,8 @@ def audit_files(
         control = Path(dense) if dense is not None else _control_of(file, run)
         whose = run if seed is None else None  # the control's kept evidence is of the run's own seed
         found, attempted = audit_file(file, exam, asked, control, progress, whose, artifact)
+        if examples is not None and examples.canaries is not None:
+            found = found.model_copy(update={"canaries": _canaries(artifact, examples, exam.knowledge.seed)})
         if place is not None:
             found.write(place)
         evidence.append(found)
@@ -179,6 +185,14 @@ def audit_file(
     attempted = attempt(artifact, exam, asked.attacks, references, progress(f"audit {path.name}"))
     notes = [note for note in (*_manners(opened), note) if note]
     return evidence(artifact, artifact_info(path), exam, attempted, asked.budget, control, notes=notes), attempted
+
+
+def _canaries(artifact: Artifact, examples: Examples, seed: int) -> CanaryEvidence:
+    from safedeploy.audit.canary import canary_evidence
+
+    drawn = examples.canaries
+    assert drawn is not None
+    return canary_evidence(artifact, examples.at(drawn.index, drawn.label), drawn.included, drawn.kind, seed)
 
 
 def _manners(artifact: Artifact) -> list[str]:

@@ -28,6 +28,7 @@ def make_recipe(
     target: str | None = None,
     options: Mapping[str, Any] | None = None,
     budget: Mapping[str, float] | None = None,
+    canaries: int | None = None,
     attacks: Sequence[str] | None = None,
     references: int | None = None,
 ) -> Recipe:
@@ -55,6 +56,7 @@ def make_recipe(
     _put(filled, "model", name=model)
     _put(filled, "method", name=method, density=density, options=_merged(filled, typed))
     _put(filled, "training", epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, device=device)
+    _put(filled, "training", canaries=canaries)
     _put(filled, "audit", budget=dict(budget) if budget else None, attacks=attacks and list(attacks))
     _put(filled, "audit", references=references)
     filled.update(

@@ -6,10 +6,13 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from safedeploy.data.canaries import Canaries, draw_canaries, read_canaries
 from safedeploy.data.dataset import Dataset, preprocess, preprocessing
 from safedeploy.data.load import load_dataset
 from safedeploy.data.samples import Samples
-from safedeploy.data.split import MEMBERS, ROLES, Role, Split, draw_split, read_split
+from safedeploy.data.split import MEMBERS, ROLES, Indices, Role, Split, draw_split, read_split
 from safedeploy.errors import UserError, missing_extra
 from safedeploy.recipe import Recipe, read_recipe
 from safedeploy.results import Summary
@@ -31,15 +34,30 @@ def silent(stage: str) -> Callable[[float], None]:
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """A run's data set with its split, and the one road from an example to a model's input."""
+    """A run's data set with its split, and the one road from an example to a model's input.
+
+    An example that serves as a canary has lost its role.
+    """
 
     dataset: Dataset
     split: Split
+    canaries: Canaries | None = None
 
     def samples(self, *roles: Role) -> Samples:
         chosen = self.split.indices(*roles)
-        x = preprocess(self.dataset.x[chosen], preprocessing(self.dataset, self.split))
-        return Samples(x, self.dataset.y[chosen])
+        if self.canaries is not None:
+            chosen = np.setdiff1d(chosen, self.canaries.index)
+        return self.at(chosen, self.dataset.y[chosen])
+
+    def training(self) -> Samples:
+        """Members, and the canaries whose coin put them in."""
+        members = self.split.indices(*MEMBERS)
+        index, label = self.canaries.trained if self.canaries is not None else (members[:0], members[:0])
+        return self.at(np.concatenate([members, index]), np.concatenate([self.dataset.y[members], label]))
+
+    def at(self, index: Indices, label: Indices) -> Samples:
+        """The examples at these places of the data set, under these labels."""
+        return Samples(preprocess(self.dataset.x[index], preprocessing(self.dataset, self.split)), label)
 
 
 def compress(recipe: Recipe, runs: PathLike = "runs", *, progress: Progress = silent) -> RunDir:
@@ -95,7 +113,7 @@ def load_examples(run: RunDir, data_root: str | None = None) -> Examples:
             f"the data of '{recipe.data.source}' is not what {run.root} was trained on (fingerprints differ):"
             " give the same files"
         )
-    return Examples(dataset, split)
+    return Examples(dataset, split, read_canaries(run.canaries) if run.canaries.is_file() else None)
 
 
 def prepared(recipe: Recipe, run: RunDir | None) -> tuple[Examples, "nn.Module", "Hooks"]:
@@ -108,8 +126,13 @@ def prepared(recipe: Recipe, run: RunDir | None) -> tuple[Examples, "nn.Module",
         split = draw_split(
             dataset.y, dataset.official_test, recipe.split, recipe.seed, dataset.fingerprint, dataset.class_names
         )
-        examples = Examples(dataset, split)
+        examples = Examples(dataset, split, _drawn(recipe, dataset, split))
     return examples, *fresh(recipe, examples)
+
+
+def _drawn(recipe: Recipe, dataset: Dataset, split: Split) -> Canaries | None:
+    count, kind = recipe.training.canaries, recipe.training.canary_kind
+    return draw_canaries(dataset.y, len(dataset.class_names), split, count, recipe.seed, kind) if count else None
 
 
 def fresh(recipe: Recipe, examples: Examples) -> tuple["nn.Module", "Hooks"]:
@@ -145,16 +168,19 @@ def train_run(run: RunDir, recipe: Recipe, progress: Progress) -> RunDir:
 
     recipe.write(run.recipe)
     examples.split.write(run.split)
+    if examples.canaries is not None:
+        examples.canaries.write(run.canaries)
 
-    def tensors(*roles: Role) -> tuple[torch.Tensor, torch.Tensor]:
-        part = examples.samples(*roles)
+    def tensors(part: Samples) -> tuple[torch.Tensor, torch.Tensor]:
         return torch.from_numpy(part.x), torch.from_numpy(part.y)
+
+    validation = tensors(examples.samples("validation"))
 
     started = perf_counter()
     training = run_training(
         module,
-        tensors(*MEMBERS),
-        tensors("validation"),
+        tensors(examples.training()),
+        validation,
         hooks,
         recipe.training,
         recipe.seed,
@@ -177,9 +203,9 @@ def train_run(run: RunDir, recipe: Recipe, progress: Progress) -> RunDir:
         layers=layers,
         parameters=sum(parameter.numel() for parameter in module.parameters()),
         accuracy={
-            "member": accuracy(module, *tensors(*MEMBERS)),
-            "validation": accuracy(module, *tensors("validation")),
-            "test": accuracy(module, *tensors("test")),
+            "member": accuracy(module, *tensors(examples.samples(*MEMBERS))),
+            "validation": accuracy(module, *validation),
+            "test": accuracy(module, *tensors(examples.samples("test"))),
         },
         epochs=recipe.training.epochs,
         seconds=round(seconds, 2),

@@ -312,6 +312,21 @@ class Verdict(Result):
     needed: SampleCounts | None = None
 
 
+class CanaryEvidence(Result):
+    """Examples put into training or left out by fair coins, scored by the loss under the label they were trained with.
+
+    `included` of `canaries` were in. `epsilon` bounds training itself, whatever the members are (Steinke et al. 2023).
+    """
+
+    canaries: int
+    included: int
+    kind: Literal["mislabelled", "natural"]
+    auc: Probability
+    auc_low: Probability
+    auc_high: Probability
+    epsilon: EpsilonBound
+
+
 class Evidence(ResultFile):
     """What an audit found on one file (`audit/*.json`). `notes`: what a reader must know of how it was asked."""
 
@@ -324,6 +339,7 @@ class Evidence(ResultFile):
     controls: Controls
     verdict: Verdict
     null: NullBand | None = None
+    canaries: CanaryEvidence | None = None
     notes: list[str] = []
     versions: dict[str, str]
 

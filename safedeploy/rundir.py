@@ -92,6 +92,10 @@ class RunDir:
         return self.root / "split.npz"
 
     @property
+    def canaries(self) -> Path:
+        return self.root / "canaries.npz"
+
+    @property
     def weights(self) -> Path:
         return self.root / "model.safetensors"
 

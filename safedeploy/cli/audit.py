@@ -40,6 +40,9 @@ def audit(
     output: Annotated[
         str | None, typer.Option("--output", help="The ONNX output that answers, where a file has several.")
     ] = None,
+    canaries: Annotated[
+        bool, typer.Option("--canaries", help="Insist on the canaries that 'compress --canaries' trained with.")
+    ] = False,
     budget: o.BudgetOption = None,
     strict: Annotated[bool, typer.Option("--strict", help="An inconclusive verdict exits 3 too.")] = False,
     data_root: o.DataRootOption = None,
@@ -77,7 +80,9 @@ def audit(
                 raise UserError(f"--scores holds all that is judged: leave out {', '.join(needless)}")
             found = pipeline.audit_scores(scores, seed=seed, progress=progress, **asked)
         elif files:
-            found = pipeline.audit_files(files, **given, **asked, data_root=data_root, seed=seed, progress=progress)
+            found = pipeline.audit_files(
+                files, **given, **asked, canaries=canaries, data_root=data_root, seed=seed, progress=progress
+            )
         else:
             raise UserError("give a model file (.onnx or .pte) or --scores FILE; see 'safedeploy audit --help'")
     show_audits(found, "json" if json else format_.value, out)

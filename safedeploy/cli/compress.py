@@ -25,6 +25,9 @@ def compress(
     name: o.NameOption = None,
     target: o.TargetOption = None,
     option: o.MethodOptionsOption = None,
+    canaries: Annotated[
+        int | None, typer.Option("--canaries", help="Examples that fair coins put into training, to be audited by.")
+    ] = None,
     runs: o.RunsOption = Path("runs"),
     resume: Annotated[Path | None, typer.Option("--resume", help="Continue this run where it was cut off.")] = None,
     json: o.JsonOption = False,
@@ -53,6 +56,7 @@ def compress(
         "name": name,
         "target": target,
         "options": o.method_options(option),
+        "canaries": canaries,
     }
     if resume is not None:
         if recipe or any(value is not None for value in typed.values()):
