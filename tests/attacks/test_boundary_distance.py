@@ -1,5 +1,7 @@
 """HopSkipJump against boundaries whose distance is known: planes, spheres, files in int8; from labels alone."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -151,3 +153,14 @@ def test_pictures_of_one_class_and_ten_a_side():
     assert scores.values.shape == (10,)
     assert np.isfinite(scores.values).all()
     assert np.isfinite(scores.threshold)
+
+
+def test_two_thousand_pictures_walk_in_bounded_memory():
+    samples = Samples(normal(2000, 784, 0), np.arange(2000) % 3)
+    artifact = Counted(lambda x: x[:, :3], 3, (784,))
+    starts = answered(artifact, normal(1000, 784, 1))
+    tracemalloc.start()
+    signed_distance(artifact, samples, starts, 0, 100)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 80e6

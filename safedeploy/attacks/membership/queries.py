@@ -14,7 +14,7 @@ Change = Callable[[Array], Array]  # (n, *input_shape) → the same shape
 Signal = Callable[[Array, NDArray[np.int64]], Floats]  # logits, labels → a number each
 Reading = Callable[[Array, slice], Floats]  # logits of some samples, and which samples these are → a number or row each
 
-CELLS = 2**21  # numbers of input in one block: 8 MB
+CELLS = 2**20  # numbers of input in one block: 4 MB
 
 
 def mean_over_copies(artifact: Artifact, x: Array, changes: Sequence[Change], read: Reading) -> Floats:
