@@ -4,6 +4,7 @@ Goodfellow 2015 (arXiv:1510.01799) for a linear layer on vectors; Rochette et al
 2021 (arXiv:2110.05679, section 4) for convolutions and sequences.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -65,9 +66,11 @@ def _convolution(layer: Any, calls: Sequence[Call], n: int) -> Tensor:
     gradients = [_group_rows(g.float(), n, groups) for _, g in calls]
     total = torch.zeros(n, dtype=torch.float64, device=gradients[0].device)
     if layer._parameters.get("bias") is not None:
-        total += _square(torch.cat(gradients, dim=-1).sum(-1).flatten(1))
+        total += _square(_joined(gradients).sum(-1).flatten(1))
     if layer._parameters.get("weight") is None:
         return total
+    if layer.in_channels == layer.out_channels == groups:
+        return total + _depthwise(layer, calls, n)
     places = sum(g.shape[-1] for g in gradients)
     at_once = max(1, UNFOLDED // max(1, places * layer.in_channels * kernel))
     for start in range(0, n, at_once):
@@ -78,19 +81,43 @@ def _convolution(layer: Any, calls: Sequence[Call], n: int) -> Tensor:
             each = len(x) // n
             part = _windows(layer, x[rows.start * each : rows.stop * each].float())
             columns.append(_group_rows(part, count, groups))
-        found = outer_norms(
-            torch.cat(columns, dim=-1).flatten(0, 1),
-            torch.cat([g[rows] for g in gradients], dim=-1).flatten(0, 1),
-        )
+        found = outer_norms(_joined(columns).flatten(0, 1), _joined([g[rows] for g in gradients]).flatten(0, 1))
         total[rows] += found.reshape(count, groups).sum(1)
     return total
 
 
+def _depthwise(layer: Any, calls: Sequence[Call], n: int) -> Tensor:
+    """One channel a group: the gradient of each element of the kernel is one sum over the places."""
+    total = torch.zeros(n, dtype=torch.float64, device=calls[0][1].device)
+    inputs = [_padded(layer, x.float()) for x, _ in calls]
+    for corner in itertools.product(*(range(size) for size in layer.kernel_size)):
+        sums: Tensor | float = 0.0
+        for x, (_, g) in zip(inputs, calls, strict=True):
+            seen = x
+            for axis, (at, step, stride) in enumerate(zip(corner, layer.dilation, layer.stride, strict=True)):
+                reach = stride * (g.shape[2 + axis] - 1) + 1
+                seen = seen.narrow(2 + axis, at * step, reach)[
+                    (slice(None),) * (2 + axis) + (slice(None, None, stride),)
+                ]
+            sums = sums + (seen * g.float()).reshape(n, len(g) // n, layer.in_channels, -1).sum((1, 3))
+        assert isinstance(sums, Tensor)
+        total += _square(sums)
+    return total
+
+
+def _padded(layer: Any, x: Tensor) -> Tensor:
+    if not any(layer._reversed_padding_repeated_twice):
+        return x
+    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    return functional.pad(x, layer._reversed_padding_repeated_twice, mode=mode)
+
+
 def _windows(layer: Any, x: Tensor) -> Tensor:
     """(n, channels · kernel, places): what each place of the output sees."""
-    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    x = functional.pad(x, layer._reversed_padding_repeated_twice, mode=mode)
+    x = _padded(layer, x)
     axes = len(layer.kernel_size)
+    if all(size == 1 for size in layer.kernel_size):
+        return x[(slice(None), slice(None), *(slice(None, None, stride) for stride in layer.stride))].flatten(2)
     if axes == 2:
         return functional.unfold(x, layer.kernel_size, dilation=layer.dilation, stride=layer.stride)
     for axis, (size, step, stride) in enumerate(zip(layer.kernel_size, layer.dilation, layer.stride, strict=True)):
@@ -161,7 +188,11 @@ def _elementwise(layer: nn.Module, calls: Sequence[Call], n: int) -> Tensor:
 
 
 def _square(values: Tensor) -> Tensor:
-    return values.double().square().sum(1)
+    return values.square().sum(1, dtype=torch.float64)
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=-1)
 
 
 def _layer_plain(layer: Any, x: Tensor) -> Tensor:

@@ -58,7 +58,21 @@ def convolution(kind: Any, axes: int, **how: Any) -> Callable[[], tuple[nn.Modul
     return build
 
 
-CONVOLUTIONS = {
+def depthwise() -> tuple[nn.Module, Tensor]:
+    model = nn.Sequential(nn.Conv2d(4, 4, 3, 2, (1, 2), dilation=2, groups=4), nn.Flatten(), nn.LazyLinear(CLASSES))
+    x = torch.randn(N, 4, 9, 8)
+    model(x)
+    return model, x
+
+
+def pixel_convolution() -> tuple[nn.Module, Tensor]:
+    model = nn.Sequential(nn.Conv2d(4, 6, 1, 2, 1, groups=2), nn.Flatten(), nn.LazyLinear(CLASSES))
+    x = torch.randn(N, 4, 9, 8)
+    model(x)
+    return model, x
+
+
+CONVOLUTIONS: dict[str, Callable[[], tuple[nn.Module, Tensor]]] = {
     "conv1d": convolution(nn.Conv1d, 1),
     "conv2d": convolution(nn.Conv2d, 2),
     "conv3d": convolution(nn.Conv3d, 3, stride=2),
@@ -67,6 +81,8 @@ CONVOLUTIONS = {
     "same padding, uneven": convolution(nn.Conv2d, 2, padding="same", dilation=3),
     "reflected padding": convolution(nn.Conv2d, 2, padding=1, padding_mode="reflect"),
     "dilated 3d": convolution(nn.Conv3d, 3, padding=2, dilation=2),
+    "one pixel, strided": pixel_convolution,
+    "depthwise": depthwise,
     "no bias": convolution(nn.Conv2d, 2, bias=False),
 }
 
