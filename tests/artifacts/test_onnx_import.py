@@ -1,5 +1,6 @@
 """An imported graph answers as the file does in ONNX Runtime, and its weights are torch modules."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,12 +14,14 @@ from onnx import TensorProto, helper
 from torch import nn
 
 from safedeploy.artifacts.base import Unopenable
+from safedeploy.artifacts.inner import InnerReader
 from safedeploy.artifacts.onnx import OnnxArtifact
 from safedeploy.artifacts.onnx_inner import OnnxInner
 from safedeploy.export.onnx import export_onnx
 from safedeploy.export.onnx_int8 import quantise_onnx
 from safedeploy.export.targets import Quantisation
 from safedeploy.models.zoo import build_model
+from safedeploy.vision import torchvision
 
 Build = Callable[..., Path]
 RNG = np.random.default_rng(4)
@@ -298,3 +301,66 @@ def test_samples_behind_another_axis_go_one_by_one(build: Build, linear: SimpleN
         loss = nn.functional.cross_entropy(logits[None], torch.from_numpy(Y[number : number + 1]))
         (gradient,) = torch.autograd.grad(loss, v)
         assert found[number] == pytest.approx(float(gradient.norm()), rel=1e-4)
+
+
+def test_without_torch_the_last_layer_is_still_read(
+    build: Build, linear: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for name in [name for name in sys.modules if name.startswith("safedeploy.artifacts.onnx_i")]:
+        monkeypatch.delitem(sys.modules, name)
+    box = OnnxArtifact(build(linear.nodes, linear.weights)).unpack()
+    assert box.features(rows()).penultimate.shape == (5, 5)
+    with pytest.raises(Unopenable, match="needs the extra 'train'"):
+        box.inner(rows(), Y)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["shufflenet_v2_x0_5", "squeezenet1_1", "googlenet", "efficientnet_b0"])
+def test_image_classifiers_of_the_onnx_zoo(name: str, tmp_path: Path) -> None:
+    models: Any = torchvision("torchvision.models")
+    more = {"aux_logits": False, "init_weights": False} if name == "googlenet" else {}
+    torch.manual_seed(0)
+    model = getattr(models, name)(num_classes=10, **more)
+    with torch.no_grad():
+        model(torch.randn(8, 3, 64, 64))
+    path = tmp_path / "model.onnx"
+    export_onnx(model.eval(), (3, 64, 64), path, opset=20, model_name=name)
+    inside = OnnxInner(OnnxArtifact(path, threads=1))
+    assert not inside._reader.alone
+    assert len(inside.read(rows(2, 3, 64, 64), Y[:2]).layers) > 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dynamo", [True, False])
+def test_bert_of_both_of_torchs_exporters(dynamo: bool, tmp_path: Path) -> None:
+    torchvision("torchvision")  # transformers imports it, which fails beside a CPU-only torch unless done this way
+    from transformers import BertConfig, BertForSequenceClassification
+
+    class Answers(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            sizes = {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+            config = BertConfig(**sizes, intermediate_size=64, max_position_embeddings=16, num_labels=3)
+            self.bert = BertForSequenceClassification(config)
+
+        def forward(self, ids: torch.Tensor) -> torch.Tensor:
+            answers: torch.Tensor = self.bert(input_ids=ids).logits
+            return answers
+
+    torch.manual_seed(0)
+    model, path, ids = Answers().eval(), tmp_path / "bert.onnx", torch.zeros(2, 12, dtype=torch.int64)
+    with torch.no_grad():
+        for parameter in model.parameters():  # a bias of zeros is none to an exporter
+            parameter += 0.1 * torch.randn_like(parameter)
+    how: dict[str, Any] = {"opset_version": 14, "input_names": ["ids"], "dynamic_axes": {"ids": {0: "n"}}}
+    if dynamo:
+        how = {"opset_version": 20, "external_data": False, "dynamic_shapes": ({0: torch.export.Dim("n")},)}
+    torch.onnx.export(model, (ids,), path, dynamo=dynamo, verbose=False, **how)
+    x = RNG.integers(1, 50, (5, 12)).astype(np.float32)
+    file = OnnxInner(OnnxArtifact(path, threads=1)).read(x, Y)
+    reader = InnerReader(model, x[:3].astype(np.int64))
+    _, module = reader.read(x.astype(np.int64), Y)
+    for layer in ("bert.classifier", "bert.bert.pooler.dense", "bert.bert.embeddings.word_embeddings"):
+        ours, theirs = (one.gradient_norms[:, one.layers.index(layer)] for one in (file, module))
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3)
