@@ -45,9 +45,11 @@ def true_positives(ranking: Ranking, members: Weights, nonmembers: Weights, allo
     if not allowed:
         return np.zeros((0, draws), dtype=np.int64)
     weight = int(nonmembers[:, 0].sum())
-    # far enough down that the last one allowed is passed in every draw: ten standard deviations more than expected
+    # far enough down that the last one allowed is passed in every draw: enough where scores say nothing, else doubled
     most = max(allowed) + 1
     reach = min(total, int(np.ceil((most + 10 * np.sqrt(most) + 40) * total / weight)))
+    while reach < total and nonmembers[ranking.order[:reach]].sum(axis=0, dtype=np.int64).min() < most:
+        reach = min(total, 2 * reach)
     top = ranking.order[:reach]
     passed = np.cumsum(nonmembers[top], axis=0, dtype=np.int32)
     found = np.zeros((reach + 1, draws), dtype=np.int32)  # found[i]: members among the i highest
