@@ -22,9 +22,15 @@ class Explained:
 
 
 def explain(evidence: Evidence, dense: Evidence | DenseControl | None) -> tuple[Explained, ...]:
-    """The three controls that stand beside every verdict; `dense` is the dense control's audit of the same file."""
+    """The controls that stand beside every verdict; `dense` is the dense control's audit of the same file."""
     worst = strongest(evidence.attacks)
-    return (_correctness(evidence, worst), _blind(evidence), _dense(evidence, worst, dense))
+    return (
+        _correctness(evidence, worst),
+        _blind(evidence),
+        _dense(evidence, worst, dense),
+        _same(evidence),
+        _references(evidence),
+    )
 
 
 def _correctness(evidence: Evidence, worst: AttackEvidence | None) -> Explained:
@@ -93,3 +99,47 @@ def _dense(evidence: Evidence, worst: AttackEvidence | None, dense: Evidence | D
             f"the dense one {words.percent(dense.task.test_accuracy)}."
         )
     return Explained(name, question, f"AUC {words.auc(other)}", text)
+
+
+def _same(evidence: Evidence) -> Explained:
+    name, question = "A/A", "Does this audit raise a false alarm where nothing can leak?"
+    control = evidence.controls.same
+    if control is None:
+        reason = evidence.controls.missing.get("same", "the audit did not run it").rstrip(".")
+        text = f"Not measured: {reason}. Without it, nothing shows that the intervals are wide enough."
+        return Explained(name, question, "", text, warning=True)
+    figure = f"{control.alarms:,} of {control.splits:,} false alarms"
+    text = (
+        f"The non-members were split in halves at random {control.splits:,} times and one half called members. An "
+        f"attack seemed to tell the halves apart in {words.percent(control.rate)} of the splits, where "
+        f"{words.percent(control.nominal, 0)} are due (99{words.NBSP}% interval of the share "
+        f"{words.percent_interval(control.low, control.high)}). "
+    )
+    if control.calibrated:
+        return Explained(name, question, figure, text + "The intervals can be believed on these scores.")
+    text += "Not calibrated: on these very scores the intervals are too narrow to believe."
+    return Explained(name, question, figure, text, warning=True)
+
+
+def _references(evidence: Evidence) -> Explained:
+    name, question = "References", "Would an attacker with more reference models find more?"
+    effects = evidence.controls.references
+    if not effects:
+        used = max((attack.references for attack in evidence.attacks), default=0)
+        had = f"the attacks had {words.plural(used, 'reference model')}" if used else "no attack had reference models"
+        reason = evidence.controls.missing.get("references", had).rstrip(".")
+        text = (
+            f"Not measured: {reason}. Attacks with reference models are the strongest known, above all at low "
+            "false-positive rates; 'safedeploy references' trains them, 16 to 64 for a release."
+        )
+        return Explained(name, question, "", text, warning=True)
+    leading = max(effects, key=lambda effect: (effect.references, effect.auc)).attack
+    ordered = sorted((one for one in effects if one.attack == leading), key=lambda effect: effect.references)
+    few, many = ordered[0], ordered[-1]
+    figure = f"AUC {few.auc:.3f} with {few.references:,}, {many.auc:.3f} with {many.references:,}"
+    text = f"{leading}, everything else alike, with {few.references:,} to {many.references:,} reference models. "
+    if many.auc_low > few.auc_high:
+        text += "The attack clearly gains by more of them, so still more may find more than this audit did."
+    else:
+        text += "The intervals overlap, so this audit does not show that more of them find more."
+    return Explained(name, question, figure, text, warning=many.auc_low > few.auc_high)

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from safedeploy.report import words
-from safedeploy.results import Access, AttackEvidence, ClassLeakage
+from safedeploy.results import Access, AttackEvidence, ClassLeakage, NullBand
 from safedeploy.roc import EXPECTED_FALSE_POSITIVES
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -48,8 +48,11 @@ class Line:
     attack: AttackEvidence
 
 
-def roc_figure(lines: Sequence[Line], nonmembers: int) -> str:
-    """True- over false-positive rate on log axes, from one in `nonmembers` up; shaded where too few are expected."""
+def roc_figure(lines: Sequence[Line], nonmembers: int, null: NullBand | None = None, name: str = "roc") -> str:
+    """True- over false-positive rate on log axes, from one in `nonmembers` up; shaded where too few are expected.
+
+    Short bars: what guessing reaches in 1 audit of 20, the best of all attacks where `null` knows. `name`: its id.
+    """
     figure, axes = _canvas(4.3)
     left = 0.8 / max(nonmembers, 2)
     resolvable = EXPECTED_FALSE_POSITIVES / nonmembers
@@ -64,9 +67,9 @@ def roc_figure(lines: Sequence[Line], nonmembers: int) -> str:
         drawn = (fpr > 0) & (tpr > 0)
         [curve] = axes.plot(fpr[drawn], tpr[drawn], color=COLOURS[line.model], lw=1.7, zorder=3, drawstyle="steps-post")
         curve.set_linestyle(STYLES[line.attack.access])
-    for point in lines[0].attack.tpr:
-        if point.null_high > 0:
-            axes.plot([point.fpr], [point.null_high], marker="_", ms=9, mew=1.6, color=COLOURS["ink"], zorder=4, ls="")
+    for at, high in _chance(lines[0].attack, null):
+        if high > 0 and at > left:
+            axes.plot([at], [high], marker="_", ms=9, mew=1.6, color=COLOURS["ink"], zorder=4, ls="")
     small: dict[str, Any] = {"color": COLOURS["muted"], "fontsize": 8, "va": "top"}
     axes.text(left * 1.25, 0.72, f"fewer than\n{EXPECTED_FALSE_POSITIVES} false\npositives", linespacing=1.3, **small)
     axes.text(0.055, 0.036, "chance", **small)
@@ -78,7 +81,15 @@ def roc_figure(lines: Sequence[Line], nonmembers: int) -> str:
     axes.set_ylabel("True-positive rate")
     axes.grid(color=COLOURS["rule"], lw=0.6)
     named = ", ".join(f"{line.attack.name} on the {line.model} model (AUC {words.auc(line.attack)})" for line in lines)
-    return _svg(figure, "roc", "ROC curves on logarithmic axes", f"{named}. The dotted diagonal is chance.")
+    return _svg(figure, name, "ROC curves on logarithmic axes", f"{named}. The dotted diagonal is chance.")
+
+
+def _chance(attack: AttackEvidence, null: NullBand | None) -> list[tuple[float, float]]:
+    """(FPR, TPR) that scores which know nothing stay below in 95 audits of 100."""
+    if null is None:
+        return [(point.fpr, point.null_high) for point in attack.tpr]
+    named = [(figure.figure.removeprefix("tpr@"), figure.high) for figure in null.figures if figure.figure != "auc"]
+    return [(float(fpr), high) for fpr, high in named]
 
 
 def histogram_figure(attack: AttackEvidence, name: str, model: str) -> str:
@@ -101,8 +112,11 @@ def histogram_figure(attack: AttackEvidence, name: str, model: str) -> str:
     return _svg(figure, name, f"Scores of members and non-members, {model}", text)
 
 
-def class_figure(classes: Sequence[ClassLeakage]) -> str:
-    """AUC within each class as a bar from 0.5 with its 95 % interval, worst first, the worst `MOST_CLASSES` only."""
+def class_figure(classes: Sequence[ClassLeakage], name: str = "classes") -> str:
+    """AUC within each class as a bar from 0.5 with its 95 % interval, worst first, the worst `MOST_CLASSES` only.
+
+    `name`: the figure's id.
+    """
     shown = sorted(classes, key=lambda one: (-one.auc, one.label))[:MOST_CLASSES]
     figure, axes = _canvas(0.6 + 0.27 * max(len(shown), 2))
     at = np.arange(len(shown))[::-1]
@@ -125,7 +139,7 @@ def class_figure(classes: Sequence[ClassLeakage]) -> str:
     worst = shown[0]
     figure_of_worst = f"AUC {worst.auc:.3f} {words.interval(worst.auc_low, worst.auc_high)}"
     text = f"Worst: {worst.label}, {figure_of_worst}; {len(shown)} classes shown."
-    return _svg(figure, "classes", "Leakage within each class", text)
+    return _svg(figure, name, "Leakage within each class", text)
 
 
 def _canvas(height: float) -> tuple[Figure, Axes]:

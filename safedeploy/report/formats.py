@@ -1,19 +1,37 @@
 """An audit's result in the form a person or a program asks for."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from safedeploy.report.markdown import evidence_markdown
+from safedeploy.report.junit import junit_xml
+from safedeploy.report.markdown import audits_markdown
+from safedeploy.report.sarif import sarif_json
 from safedeploy.results import Comparison, Evidence
 
 
-def render(form: str, evidence: Sequence[Evidence], comparisons: Sequence[Comparison]) -> str:
-    """`form`: md or json. One file's JSON is its evidence; of several an object."""
+def render(
+    form: str,
+    evidence: Sequence[Evidence],
+    comparisons: Sequence[Comparison],
+    thumbnails: Mapping[int, bytes] | None = None,
+) -> str:
+    """`form`: md, json, html, junit or sarif. One file's JSON is its evidence; of several an object.
+
+    `thumbnails`: PNGs of exposed members by their index, shown on the page (`report/thumbnails.py` makes them).
+    """
     match form:
         case "json":
             return _json(evidence, comparisons)
         case "md":
-            return "\n".join(evidence_markdown(one) for one in evidence)
+            return audits_markdown(evidence, comparisons)
+        case "junit":
+            return junit_xml(evidence)
+        case "sarif":
+            return sarif_json(evidence)
+        case "html":
+            from safedeploy.report.audit_html import audit_html  # matplotlib takes a second to load
+
+            return audit_html(evidence, comparisons, thumbnails)
     raise ValueError(f"there is no form '{form}'")
 
 

@@ -3,9 +3,51 @@
 from collections.abc import Iterable, Sequence
 
 from safedeploy.report import words
-from safedeploy.report.contents import strongest
+from safedeploy.report.comparisons import audit_names, compared
+from safedeploy.report.contents import decisive
 from safedeploy.report.controls import explain
-from safedeploy.results import Evidence, Timing, TprAtFpr
+from safedeploy.report.evidence_tables import (
+    Table,
+    attack_tables,
+    epsilon_sentence,
+    exposed_lead,
+    exposed_table,
+    hardest_sentence,
+    null_sentence,
+    reference_table,
+)
+from safedeploy.report.table import Cell
+from safedeploy.results import Comparison, Evidence, Timing
+
+MOST_EXPOSED = 10
+TOGETHER = (
+    "TPR is the share of members found, FPR the share of non-members wrongly called members. A rate is 'not "
+    "resolvable' where fewer than five false positives are expected. Advantage is TPR \u2212 FPR at the attacker's own "
+    "cut, chosen on the known samples. Brackets are the attack's own 95 % intervals; *together* are those that hold "
+    "for all attacks at once, which the verdict reads; p is how often scores that know nothing reach the figure."
+)
+
+
+def audits_markdown(evidence: Sequence[Evidence], comparisons: Sequence[Comparison]) -> str:
+    """Audits one after another; of several files their verdicts and differences come first."""
+    parts = []
+    if len(evidence) > 1:
+        names = audit_names(evidence)
+        verdicts = [
+            f"- **{words.outcome(one.verdict)}.** {_text(words.verdict_sentence(one, name))}"
+            for one, name in zip(evidence, names, strict=True)
+        ]
+        parts += [f"# Audit of {len(evidence)} files", "\n".join(verdicts)]
+    if found := compared(comparisons):
+        parts += [
+            "## Differences",
+            *map(_text, found.sentences),
+            _cells(found.told),
+            "Paired, on the same samples; brackets hold 95 % intervals, each row is a test of its own. The attack is "
+            "that with the highest mean AUC on the two files; the JSON has the others.",
+        ]
+    parts += [evidence_markdown(one).rstrip("\n") for one in evidence]
+    return "\n\n".join(parts) + "\n"
 
 
 def evidence_markdown(evidence: Evidence) -> str:
@@ -13,33 +55,35 @@ def evidence_markdown(evidence: Evidence) -> str:
     info = evidence.artifact
     file = info.path.rsplit("/", 1)[-1]
     members, nonmembers = evidence.samples.members, evidence.samples.nonmembers
-    worst = strongest(evidence.attacks)
-    rates = [f"TPR at {words.rate(point.fpr)} FPR" for point in worst.tpr] if worst else []
+    main, more = attack_tables(evidence.attacks, members, nonmembers, evidence.verdict.budget)
+    worst = decisive(evidence)
     parts = [
         f"# Audit of {_text(file)}",
-        f"**{words.outcome(evidence.verdict)}.** {_text(words.verdict_sentence(evidence, file))}",
-        _text(_basis(evidence)),
-        "## Attacks",
-        _table(
-            ["Attack", "Attacker sees", "AUC", "Balanced accuracy", *rates],
-            [
-                [
-                    attack.name,
-                    words.access(attack),
-                    words.auc(attack),
-                    words.balanced_accuracy(attack),
-                    *[_rate(point, members, nonmembers) for point in attack.tpr],
-                ]
-                for attack in sorted(evidence.attacks, key=lambda attack: -attack.auc)
-            ],
-        ),
+        f"**{words.outcome(evidence.verdict)}.** {_text(words.verdict_sentence(evidence, file))} "
+        f"{_text(words.advice(evidence))}",
+        _text(words.basis(evidence)),
     ]
+    if evidence.notes:
+        parts.append("\n".join(f"- **Take care.** {_text(note)}" for note in evidence.notes))
+    parts += ["## Attacks", _cells(main), TOGETHER]
+    parts += [_text(said) for said in (null_sentence(evidence.null), epsilon_sentence(evidence.attacks)) if said]
+    parts += ["### Further figures", _cells(more)]
     if evidence.not_run:
         unrun = [f"- {_text(one.name)} ({one.access} box): {_text(one.reason)}" for one in evidence.not_run]
         parts += ["## Attacks not run", "\n".join(unrun)]
+    exposed = exposed_table(worst.exposed[:MOST_EXPOSED], nonmembers) if worst else None
+    if worst is not None and exposed is not None:
+        parts += ["## Most exposed members", _text(exposed_lead(evidence, worst)), _cells(exposed)]
+        if hardest := hardest_sentence(worst):
+            parts.append(_text(hardest))
     parts.append("## Controls")
-    for control in explain(evidence, evidence.controls.dense):
-        parts.append(f"- **{control.name}**: {control.figure or 'not measured'}. {_text(control.text)}")
+    controls = [
+        f"- **{control.name}**: {f'{control.figure}. ' if control.figure else ''}{_text(control.text)}"
+        for control in explain(evidence, evidence.controls.dense)
+    ]
+    parts.append("\n".join(controls))
+    if effects := reference_table(evidence.controls.references, members, nonmembers):
+        parts += ["### With other numbers of reference models", _cells(effects)]
     versions = ", ".join(f"{package} {version}" for package, version in sorted(evidence.versions.items()))
     parts += [
         "## What was attacked",
@@ -81,22 +125,12 @@ def timings_markdown(timings: Sequence[Timing]) -> str:
     return _table(heads, rows) + "\n"
 
 
-def _rate(point: TprAtFpr, members: int, nonmembers: int) -> str:
-    counts = words.positives(point, members, nonmembers)
-    return f"{words.true_positive_rate(point)}; {counts}; {words.chance(point)}"
+def _cells(table: Table) -> str:
+    return _table(table.heads, [[_cell(cell) for cell in row] for row in table.rows])
 
 
-def _basis(evidence: Evidence) -> str:
-    """What the verdict rests on."""
-    budget = words.budget(evidence.verdict)
-    parts = [
-        f"Budget: {budget}." if budget else "",
-        f"Grounds: {evidence.verdict.reason.rstrip('.')}." if budget else "",
-        f"Judged on {words.plural(evidence.samples.members, 'member')}",
-        f"and {words.plural(evidence.samples.nonmembers, 'non-member')};",
-        "brackets hold 95 % intervals, AUC 0.5 is a coin toss.",
-    ]
-    return " ".join(part for part in parts if part)
+def _cell(cell: Cell) -> str:
+    return f"{cell}; {cell.note}" if cell.note else str(cell)
 
 
 def _table(heads: Iterable[str], rows: Iterable[Sequence[str]]) -> str:

@@ -122,9 +122,7 @@ def _auc(model: ModelResults, audit: Evidence | DenseControl | None, file: str) 
     worst = strongest(audit.attacks)
     if worst is None:
         return Cell("no attack ran", note="see the attacks not run", known=False)
-    return Cell(
-        f"{worst.auc:.3f}", words.interval(worst.auc_low, worst.auc_high), f"{worst.name}, {words.access(worst)}"
-    )
+    return Cell(f"{worst.auc:.3f}", words.interval(*words.joint_bounds(worst)), f"{worst.name}, {words.access(worst)}")
 
 
 def _size(

@@ -60,6 +60,20 @@ def seconds(value: float) -> str:
     return f"{minutes}{NBSP}min{NBSP}{rest}{NBSP}s" if minutes else f"{three(value)}{NBSP}s"
 
 
+def rounded(value: float) -> str:
+    """A figure given by a person, with no digits of its own making: 0.60, 0.625."""
+    return f"{value:.2f}" if round(value, 2) == value else f"{value:g}"
+
+
+def signed(value: float, digits: int = 3) -> str:
+    return f"{round(value, digits) + 0.0:+.{digits}f}".replace("-", "\u2212")
+
+
+def probability(p: float) -> str:
+    """A p-value; a permutation of a thousand draws cannot tell smaller ones apart."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
 def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
@@ -88,25 +102,33 @@ def true_positive_rate(point: TprAtFpr) -> str:
 
 
 def positives(point: TprAtFpr, members: int, nonmembers: int) -> str:
-    return f"{point.true_positives:,} of {members:,} members at {point.false_positives:,} of {nonmembers:,} non-members"
+    counts = (
+        f"{point.true_positives:,} of {members:,} members at {point.false_positives:,} of {nonmembers:,} non-members"
+    )
+    return f"{counts}, realised FPR {percent(point.realised_fpr, 2)}"
 
 
 def chance(point: TprAtFpr) -> str:
     """Where the rate stands to what scores that know nothing reach in 95 of 100 audits."""
     place = "above" if point.tpr > point.null_high else "within"
-    return f"{place} chance, which reaches {percent(point.null_high)}"
+    p = f" ({probability(point.p)})" if point.p is not None else ""
+    return f"{place} chance, which reaches {percent(point.null_high)}{p}"
 
 
 def budget(verdict: Verdict) -> str:
     """The budget in words; empty when there is none."""
-    parts = []
-    for name, limit in verdict.budget.items():
-        if name.startswith("tpr@"):
-            parts.append(f"TPR at {rate(float(name.removeprefix('tpr@')))} FPR at most {percent(limit)}")
-        else:
-            digits = f"{limit:.2f}" if round(limit, 2) == limit else f"{limit:g}"
-            parts.append(f"{name.upper()} at most {digits}")
-    return "; ".join(parts)
+    return "; ".join(f"{figure(key)} at most {_limit(key, limit)}" for key, limit in verdict.budget.items())
+
+
+def figure(key: str) -> str:
+    """A budget's or a comparison's figure by its usual name."""
+    if key.startswith("tpr@"):
+        return f"TPR at {rate(float(key.removeprefix('tpr@')))} FPR"
+    return {"auc": "AUC", "advantage": "advantage (TPR \u2212 FPR)", "epsilon": "lower bound on \u03b5"}.get(key, key)
+
+
+def _limit(key: str, limit: float) -> str:
+    return percent(limit) if key.startswith("tpr@") else rounded(limit)
 
 
 def outcome(verdict: Verdict) -> str:
@@ -132,10 +154,81 @@ def verdict_sentence(evidence: Evidence, file: str) -> str:
 
 
 def _reached(attack: AttackEvidence, verdict: Verdict) -> str:
-    """AUC, and the true-positive rates the budget names."""
-    named = {float(name.removeprefix("tpr@")) for name in verdict.budget if name.startswith("tpr@")}
-    rates = [f"TPR {true_positive_rate(point)} at {rate(point.fpr)} FPR" for point in attack.tpr if point.fpr in named]
-    return ", ".join([f"AUC {auc(attack)}", *rates])
+    """The figures the budget names, without one the AUC, each with the interval that holds for all attacks at once."""
+    return ", ".join(reached(attack, key) for key in verdict.budget or ("auc",))
+
+
+def reached(attack: AttackEvidence, key: str) -> str:
+    """One figure of an attack, named, with the interval a verdict reads."""
+    if key == "auc":
+        return f"AUC {joint_auc(attack)}"
+    if key == "advantage" and attack.own_cut is not None:
+        cut = attack.own_cut
+        return f"advantage {cut.advantage:.3f} {interval(cut.joint_low, cut.joint_high)}"
+    if key == "epsilon" and attack.epsilon is not None:
+        return f"\u03b5 \u2265 {attack.epsilon.joint_low:.2f}"
+    wanted = key.removeprefix("tpr@")
+    for point in attack.tpr:
+        if wanted != key and point.fpr == float(wanted):
+            return f"TPR {joint_rate(point)} at {rate(point.fpr)} FPR"
+    return f"no {figure(key)}"
+
+
+def joint_auc(attack: AttackEvidence) -> str:
+    return f"{attack.auc:.3f} {interval(*joint_bounds(attack))}"
+
+
+def joint_bounds(attack: AttackEvidence) -> tuple[float, float]:
+    """The interval of AUC that holds for all attacks of an audit together; the attack's own where there is none."""
+    low, high = attack.auc_joint_low, attack.auc_joint_high
+    return (attack.auc_low, attack.auc_high) if low is None or high is None else (low, high)
+
+
+def joint_rate(point: TprAtFpr) -> str:
+    if not point.resolvable or point.joint_low is None or point.joint_high is None:
+        return true_positive_rate(point)
+    return f"{percent(point.tpr)} {percent_interval(point.joint_low, point.joint_high)}"
+
+
+def advice(evidence: Evidence) -> str:
+    """What to do next, for someone who has to decide."""
+    verdict, blind = evidence.verdict, evidence.controls.blind
+    if decisive(evidence) is None:
+        return "Give attacks that can run on this file."
+    references = any(attack.references for attack in evidence.attacks)
+    stronger = "" if references else " Before a release, audit again with reference models ('safedeploy references')."
+    match verdict.outcome:
+        case "fail":
+            return (
+                "Do not ship this file as it is: whoever holds it can tell who was in the training data better than "
+                "the budget allows. Train for fewer epochs, on more examples, or compress further, and audit again."
+            )
+        case "inconclusive" if verdict.needed is not None:
+            judged = f"{plural(verdict.needed.members, 'member')} and {plural(verdict.needed.nonmembers, 'non-member')}"
+            return (
+                f"Audit again with about {judged} to be judged; of samples given as two files half go to the attacker, "
+                "so give twice as many."
+            )
+        case "inconclusive" if blind is not None and blind.shifted:
+            return "Draw members and non-members from one source, and audit again; these two sets differ by themselves."
+        case "inconclusive":
+            return "Do not read this as a pass. Remove the cause named in the grounds, and audit again."
+        case "pass":
+            return f"As far as these attacks can tell, the file may ship.{stronger}"
+        case _:
+            return f"Set a limit, as in --budget auc=0.60, for a verdict.{stronger}"
+
+
+def basis(evidence: Evidence) -> str:
+    """What the verdict rests on."""
+    limits, samples = budget(evidence.verdict), evidence.samples
+    parts = [
+        f"Budget: {limits}. Grounds: {evidence.verdict.reason.rstrip('.')}." if limits else "",
+        f"Judged on {plural(samples.members, 'member')} and {plural(samples.nonmembers, 'non-member')} the attacker",
+        "was not told about. AUC 0.5 is a coin toss and 1 is certainty; brackets are 95\u00a0% intervals",
+        "that hold for all attacks together." if len(evidence.attacks) > 1 else "of the attack.",
+    ]
+    return " ".join(part for part in parts if part)
 
 
 def headline(contents: Contents) -> str:

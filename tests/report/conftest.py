@@ -1,6 +1,8 @@
 """Realistic report contents: evidence built by the real ROC functions from drawn scores, so that figures agree."""
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -27,6 +29,7 @@ from safedeploy.results import (
     Percentiles,
     Preprocessing,
     Ratio,
+    ReferenceEffect,
     SampleCounts,
     Summary,
     Task,
@@ -59,6 +62,9 @@ ATTACKS: tuple[tuple[str, Access, float], ...] = (
 )
 
 Draw = NDArray[np.float64]
+
+if TYPE_CHECKING:
+    from safedeploy.auditing import Audits
 
 
 def attack(
@@ -335,3 +341,66 @@ def make_evidence() -> Callable[..., Evidence]:
 @pytest.fixture(scope="session")
 def make_timing() -> Callable[..., Timing]:
     return timing
+
+
+def save_memorising(folder: Path) -> None:
+    """A linear model.onnx that has learned random labels by heart, a coarser model.int8.onnx, members and non-members.
+
+    Labels follow no rule, so nothing but the model tells m.npz from n.npz.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    draw = np.random.default_rng(0)
+    x = draw.standard_normal((2, 240, 1024)).astype(np.float32)
+    y = draw.integers(3, size=(2, 240))
+    weight = np.linalg.lstsq(x[0], np.eye(3)[y[0]], rcond=None)[0].astype(np.float32)
+    for name, stored in (("model.onnx", weight), ("model.int8.onnx", np.round(weight * 32) / 32)):
+        graph = helper.make_graph(
+            [helper.make_node("MatMul", ["x", "w"], ["y"])],
+            "linear",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1024])],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])],
+            [numpy_helper.from_array(stored.astype(np.float32), "w")],
+        )
+        made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+        onnx.save(made, folder / name)
+    np.savez(folder / "m.npz", x=x[0], y=y[0])
+    np.savez(folder / "n.npz", x=x[1], y=y[1])
+
+
+@pytest.fixture(scope="session")
+def audits(tmp_path_factory: pytest.TempPathFactory) -> "Audits":
+    """A real audit of two files of a model that has learned its members by heart; it fails a budget of four figures.
+
+    The figures with other numbers of references are drawn, not audited.
+    """
+    from safedeploy.auditing import Audits, audit_files
+
+    folder = tmp_path_factory.mktemp("audits")
+    save_memorising(folder)
+    found = audit_files(
+        [folder / "model.onnx", folder / "model.int8.onnx"],
+        members=folder / "m.npz",
+        nonmembers=folder / "n.npz",
+        attacks=["loss", "entropy"],
+        budget={"auc": 0.6, "tpr@0.1": 0.2, "advantage": 0.1, "epsilon": 0.01},
+    )
+    controls = found.evidence[0].controls.model_copy(update={"references": [_effect(count) for count in (2, 16)]})
+    first = found.evidence[0].model_copy(update={"controls": controls})
+    return Audits([first, *found.evidence[1:]], found.comparisons)
+
+
+def _effect(references: int) -> ReferenceEffect:
+    draw = np.random.default_rng(references)
+    inside, outside = draw.normal(0.1 * references, 1, 600), draw.normal(0, 1, 600)
+    area, low, high = roc.auc_interval(inside, outside)
+    rates = [roc.tpr_at_fpr(inside, outside, fpr) for fpr in (0.1, 0.01, 0.001, 0.0001)]
+    return ReferenceEffect(attack="rmia", references=references, auc=area, auc_low=low, auc_high=high, tpr=rates)
+
+
+@pytest.fixture
+def memorising(home: Path) -> Path:
+    """The working folder, with the files of `save_memorising`."""
+    save_memorising(home)
+    return home

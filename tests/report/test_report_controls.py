@@ -1,10 +1,16 @@
 """Claims about the controls in words: each carries its figure, and a weak one warns."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from safedeploy.report.contents import Contents
 from safedeploy.report.controls import explain
-from safedeploy.results import BlindControl, Evidence
+from safedeploy.results import BlindControl, Controls, Evidence, SameControl
+
+if TYPE_CHECKING:
+    from safedeploy.auditing import Audits
+
+SAME, REFERENCES = 3, 4
 
 
 def test_each_control_shows_its_own_figure(contents: Contents) -> None:
@@ -12,7 +18,7 @@ def test_each_control_shows_its_own_figure(contents: Contents) -> None:
     assert evidence.controls.blind is not None
     assert dense is not None
 
-    correctness, blind, beside = explain(evidence, dense)
+    correctness, blind, beside, *_ = explain(evidence, dense)
 
     assert correctness.figure.startswith(f"{evidence.controls.correctness.attack_accuracy * 100:.1f}")
     assert f"{evidence.controls.blind.auc:.3f}" in blind.figure
@@ -50,3 +56,53 @@ def test_compression_is_said_to_help_only_where_the_intervals_part(make_evidence
 def test_an_attack_no_better_than_correctness_is_not_called_a_leak(make_evidence: Callable[..., Evidence]) -> None:
     assert "nothing beyond this gap" in explain(make_evidence("model.onnx", leak=0.0), None)[0].text
     assert "gives away more than this gap" in explain(make_evidence("model.onnx", leak=2.0), None)[0].text
+
+
+def test_the_false_alarms_of_the_a_a_control_stand_beside_their_due(audits: "Audits") -> None:
+    same = audits.evidence[0].controls.same
+    assert same is not None
+
+    control = explain(audits.evidence[0], None)[SAME]
+
+    assert control.figure == f"{same.alarms} of {same.splits} false alarms"
+    assert control.warning is not same.calibrated
+
+
+def test_intervals_that_alarm_too_often_are_a_warning(audits: "Audits") -> None:
+    same = SameControl(splits=200, alarms=60, rate=0.3, low=0.22, high=0.39, nominal=0.05, calibrated=False, attacks=[])
+    controls = audits.evidence[0].controls.model_copy(update={"same": same})
+
+    control = explain(audits.evidence[0].model_copy(update={"controls": controls}), None)[SAME]
+
+    assert control.warning
+    assert "Not calibrated" in control.text
+
+
+def test_an_attack_that_gains_by_references_warns_that_more_may_find_more(audits: "Audits") -> None:
+    few, many = audits.evidence[0].controls.references
+
+    control = explain(audits.evidence[0], None)[REFERENCES]
+
+    assert control.figure == f"AUC {few.auc:.3f} with 2, {many.auc:.3f} with 16"
+    assert control.warning
+    assert "more may find more" in control.text
+
+
+def test_an_attack_that_gains_nothing_by_references_does_not_warn(audits: "Audits") -> None:
+    one = audits.evidence[0]
+    few = one.controls.references[0]
+    same = [few, few.model_copy(update={"references": 16})]
+    controls: Controls = one.controls.model_copy(update={"references": same})
+
+    control = explain(one.model_copy(update={"controls": controls}), None)[REFERENCES]
+
+    assert not control.warning
+    assert "does not show that more of them find more" in control.text
+
+
+def test_an_audit_without_references_says_that_stronger_attacks_exist(audits: "Audits") -> None:
+    control = explain(audits.evidence[1], None)[REFERENCES]
+
+    assert control.warning
+    assert control.figure == ""
+    assert "no attack had reference models" in control.text

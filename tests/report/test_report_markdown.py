@@ -1,10 +1,14 @@
 """Claims about the Markdown: tables that hold together, every attack, nothing that a name could break."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from safedeploy.report.contents import Contents
-from safedeploy.report.markdown import evidence_markdown, timings_markdown
+from safedeploy.report.markdown import audits_markdown, evidence_markdown, timings_markdown
 from safedeploy.results import Evidence, Timing
+
+if TYPE_CHECKING:
+    from safedeploy.auditing import Audits
 
 
 def tables(text: str) -> list[list[str]]:
@@ -23,8 +27,8 @@ def test_evidence_shows_verdict_attacks_controls_and_hash(contents: Contents) ->
 
     assert text.startswith("# Audit of model.onnx\n")
     assert "**Within budget.**" in text
-    [table] = tables(text)
-    assert len(table) == 2 + len(evidence.attacks)
+    table, more = tables(text)
+    assert len(table) == len(more) == 2 + len(evidence.attacks)
     for attack in evidence.attacks:
         [line] = [line for line in table if line.startswith(f"| {attack.name} |")]
         assert f"{attack.auc:.3f} [{attack.auc_low:.3f}, {attack.auc_high:.3f}]" in line
@@ -43,9 +47,9 @@ def test_a_name_cannot_break_a_table(make_evidence: Callable[..., Evidence]) -> 
     evidence = make_evidence("model.onnx")
     nasty = evidence.attacks[0].model_copy(update={"name": "a|b <b>`c`\nd"})
 
-    [table] = tables(evidence_markdown(evidence.model_copy(update={"attacks": [nasty, *evidence.attacks[1:]]})))
+    table, more = tables(evidence_markdown(evidence.model_copy(update={"attacks": [nasty, *evidence.attacks[1:]]})))
 
-    assert len({columns(line) for line in table}) == 1
+    assert all(len({columns(line) for line in each}) == 1 for each in (table, more))
     assert any("a\\|b \\<b>\\`c\\` d" in line for line in table)
 
 
@@ -70,3 +74,35 @@ def test_the_markdown_is_the_same_each_time(contents: Contents) -> None:
     evidence = contents.shipped.evidence["model.onnx"]
 
     assert evidence_markdown(evidence) == evidence_markdown(evidence)
+
+
+def test_several_files_begin_with_their_verdicts_and_differences(audits: "Audits") -> None:
+    text = audits_markdown(audits.evidence, audits.comparisons)
+
+    assert text.startswith("# Audit of 2 files\n")
+    assert text.index("## Differences") < text.index("# Audit of model.onnx")
+    for part in tables(text):
+        assert len({columns(line) for line in part}) == 1
+
+
+def test_one_file_has_no_differences(audits: "Audits") -> None:
+    assert "## Differences" not in audits_markdown(audits.evidence[:1], [])
+
+
+def test_the_new_evidence_is_there(audits: "Audits") -> None:
+    one = audits.evidence[0]
+    noted = one.model_copy(update={"notes": ["the references are of another architecture"]})
+    worst = one.worst
+    assert worst.own_cut is not None
+    assert worst.hardest is not None
+
+    text = evidence_markdown(noted)
+
+    assert "- **Take care.** the references are of another architecture" in text
+    assert f"{worst.own_cut.advantage:.3f} [" in text
+    assert f"AUC {worst.hardest.auc:.3f} [" in text
+    assert f"| {worst.exposed[0].index:,} | {worst.exposed[0].label} |" in text
+    assert "## With other numbers of reference models" in text
+    assert "differentially private for any ε below" in text
+    for name in ("A/A", "References"):
+        assert f"- **{name}**: " in text
