@@ -26,3 +26,15 @@ def limited(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def one_for_trees() -> Iterator[None]:
+    """scikit-learn's boosted trees grow on one thread inside the block.
+
+    They are small here: threads that wait for each other spin, and were measured to cost ten times the work.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, user_api="openmp"):
+        yield

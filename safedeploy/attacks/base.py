@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from safedeploy.artifacts.base import Artifact
 from safedeploy.attacks.references import References
 from safedeploy.data.samples import Samples
+from safedeploy.threads import one_for_trees
 
 Floats = NDArray[np.float64]
 
@@ -59,4 +60,5 @@ class Attack:
     def score(self, artifact: Artifact, knowledge: Knowledge, targets: Samples) -> Scores:
         """Scores of `targets`. Raises artifacts.base.Unopenable where a white box is needed and the file hides it."""
         module, name = self.function.split(":")
-        return cast(ScoreFunction, getattr(import_module(module), name))(artifact, knowledge, targets)
+        with one_for_trees():
+            return cast(ScoreFunction, getattr(import_module(module), name))(artifact, knowledge, targets)

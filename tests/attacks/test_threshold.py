@@ -20,8 +20,8 @@ def balanced_accuracy(scores, count):
     return 0.5 * (flagged[:count].mean() + 1 - flagged[count:].mean())
 
 
-def test_there_are_eight_threshold_attacks_and_none_needs_torch_or_a_white_box():
-    assert len(THRESHOLDS) == 8
+def test_there_are_ten_threshold_attacks_and_none_needs_torch_or_a_white_box():
+    assert len(THRESHOLDS) == 10
     assert {(attack.access, attack.extra) for attack in THRESHOLDS} == {("black", None)}
 
 

@@ -5,8 +5,9 @@ from zlib import crc32
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
-from safedeploy.artifacts.base import Features, Unopenable
+from safedeploy.artifacts.base import Features, Inner, Unopenable
 from safedeploy.attacks.base import Knowledge
 from safedeploy.audit.exam import Exam
 from safedeploy.data.samples import Samples
@@ -18,25 +19,32 @@ INFO = ArtifactInfo(path="model.onnx", sha256="0" * 64, format="onnx", size_byte
 
 
 class Function:
-    """An artifact whose answers are `answer(x)`; with `inner` it has a white box too."""
+    """An artifact whose answers are `answer(x)`; with `hidden` it has a white box too."""
 
     format = "onnx"
     classes, input_shape = CLASSES, (COLUMNS,)
 
-    def __init__(self, answer, inner=None, name="model.onnx"):
-        self.answer, self.inner, self.name, self.asked = answer, inner, name, 0
+    def __init__(self, answer, hidden=None, name="model.onnx"):
+        self.answer, self.hidden, self.name, self.asked = answer, hidden, name, 0
 
     def logits(self, x):
         self.asked += len(x)
         return self.answer(x).astype(np.float32)
 
     def unpack(self):
-        if self.inner is None:
+        if self.hidden is None:
             raise Unopenable("the format hides its weights")
         return self
 
     def features(self, x):
-        return Features(self.answer(x).astype(np.float32), self.inner(x).astype(np.float32))
+        return Features(self.answer(x).astype(np.float32), self.hidden(x).astype(np.float32))
+
+    def inner(self, x, y):
+        """One linear layer on the hidden values: its gradient is (p − onehot) ⊗ (hidden, 1)."""
+        logits, hidden = self.answer(x).astype(np.float32), self.hidden(x).astype(np.float64)
+        error = softmax(logits.astype(np.float64), axis=1) - np.eye(CLASSES)[y]
+        norms = np.linalg.norm(error, axis=1) * np.sqrt((hidden**2).sum(1) + 1)
+        return Inner(("last",), (logits,), norms[:, None])
 
 
 def samples(count, seed, shift=0.0):
@@ -67,18 +75,18 @@ def memoriser(*sides):
             logits[known[row.tobytes()]] += 12
         return logits
 
-    return Function(lambda x: np.stack([of_row(row) for row in np.ascontiguousarray(x)]), inner=np.tanh)
+    return Function(lambda x: np.stack([of_row(row) for row in np.ascontiguousarray(x)]), hidden=np.tanh)
 
 
 def honest():
     """The right classifier of these samples, whoever was trained on."""
-    return Function(lambda x: x @ CENTRES.T - (CENTRES**2).sum(1) / 2, inner=lambda x: np.maximum(x, 0))
+    return Function(lambda x: x @ CENTRES.T - (CENTRES**2).sum(1) / 2, hidden=lambda x: np.maximum(x, 0))
 
 
 def guessing():
     """A classifier of other samples: right by chance."""
     weight = np.random.default_rng(3).normal(size=(COLUMNS, CLASSES))
-    return Function(lambda x: x @ (weight - weight.mean(1, keepdims=True)), inner=np.tanh)
+    return Function(lambda x: x @ (weight - weight.mean(1, keepdims=True)), hidden=np.tanh)
 
 
 def rate(fpr=0.01, tpr=0.0, low=0.0, high=0.005, null_high=0.02, resolvable=True):

@@ -4,13 +4,14 @@ from importlib import util
 
 import pytest
 
-from safedeploy.attacks.membership import ATTACKS
+from safedeploy.attacks.membership import ATTACKS, STANDARD, select
 from safedeploy.audit import attempt as attempt_module
 from safedeploy.audit.audit import audit
 from safedeploy.errors import UserError
 from safedeploy.results import Evidence
 
-THRESHOLDS = [attack for attack in ATTACKS if attack.extra is None]
+THRESHOLDS = [attack for attack in ATTACKS if attack.function.split(":")[0].endswith("threshold")]
+OF_TABLES = [attack for attack in STANDARD if not attack.references and attack.name != "augment-averaged"]
 
 
 def run(made, artifact, exam, budget=None, attacks=THRESHOLDS, **options):
@@ -35,25 +36,36 @@ def test_an_artifact_without_memory_passes(made):
 
 def test_every_attack_runs_on_an_open_artifact_and_figures_are_its_name_s(made):
     exam = made.exam(100)
-    evidence = run(made, made.memoriser(exam.knowledge.members, exam.members), exam, attacks=ATTACKS)
-    assert [attack.name for attack in evidence.attacks] == [attack.name for attack in ATTACKS]
+    evidence = run(made, made.memoriser(exam.knowledge.members, exam.members), exam, attacks=OF_TABLES)
+    assert [attack.name for attack in evidence.attacks] == [attack.name for attack in OF_TABLES]
     assert evidence.not_run == []
     assert {attack.access for attack in evidence.attacks} == {"black", "white"}
 
 
 def test_an_attack_whose_extra_is_missing_is_listed_with_what_to_install(made, monkeypatch):
     monkeypatch.setattr(attempt_module, "find_spec", lambda name: None if name == "torch" else util.find_spec(name))
-    evidence = run(made, made.honest(), made.exam(60), attacks=ATTACKS)
+    evidence = run(made, made.honest(), made.exam(60), attacks=OF_TABLES)
     left = [(attack.name, attack.access) for attack in evidence.not_run]
-    assert left == [("neural-black", "black"), ("neural-white", "white")]
+    assert left == [("neural-black", "black"), ("neural-white", "white"), ("gradient-norm", "white")]
     assert all("pip install 'safedeploy[train]'" in attack.reason for attack in evidence.not_run)
-    assert len(evidence.attacks) == 8
+    assert len(evidence.attacks) == len(OF_TABLES) - 3
 
 
 def test_a_white_box_that_cannot_be_opened_is_listed_with_its_reason(made):
     closed = made.Function(made.honest().answer)
-    evidence = run(made, closed, made.exam(60), attacks=ATTACKS)
-    assert [(left.name, left.reason) for left in evidence.not_run] == [("neural-white", "the format hides its weights")]
+    evidence = run(made, closed, made.exam(60), attacks=OF_TABLES)
+    hidden = {"neural-white": "the format hides its weights", "gradient-norm": "the format hides its weights"}
+    assert {left.name: left.reason for left in evidence.not_run} == hidden
+
+
+def test_an_attack_without_the_references_or_the_images_it_needs_is_listed(made):
+    evidence = run(
+        made, made.honest(), made.exam(60), attacks=[*THRESHOLDS, *select(["lira-online", "augment-averaged"])]
+    )
+    reasons = {left.name: left.reason for left in evidence.not_run}
+    assert "needs 2 reference models and has 0" in reasons["lira-online"]
+    assert "safedeploy references" in reasons["lira-online"]
+    assert "no images" in reasons["augment-averaged"]
 
 
 def test_no_attack_at_all_is_an_error_with_the_reasons(made):
@@ -87,7 +99,7 @@ def test_a_control_that_is_missing_says_why(made):
     assert evidence.controls.missing == {"dense": "none was trained"}
 
 
-def test_eight_attacks_ask_the_artifact_once(made):
+def test_ten_attacks_ask_the_artifact_once(made):
     artifact, exam = made.honest(), made.exam(60)
     run(made, artifact, exam)
     assert artifact.asked == 4 * 60
@@ -95,7 +107,7 @@ def test_eight_attacks_ask_the_artifact_once(made):
 
 def test_evidence_is_the_same_twice_and_reads_back(made, tmp_path):
     exam = made.exam(80)
-    first, again = (run(made, made.memoriser(exam.members), exam, attacks=ATTACKS) for _ in range(2))
+    first, again = (run(made, made.memoriser(exam.members), exam, attacks=OF_TABLES) for _ in range(2))
     assert first == again
     first.write(tmp_path / "evidence.json")
     assert Evidence.read(tmp_path / "evidence.json") == first
