@@ -104,7 +104,7 @@ def _tiles(evidence: Evidence) -> list[Tile]:
             Tile(
                 "Advantage (TPR − FPR)",
                 Cell(f"{cut.advantage:.3f}", words.interval(cut.joint_low, cut.joint_high)),
-                f"Calls {cut.true_positives:,} members and {cut.false_positives:,} others members",
+                f"{cut.true_positives:,} members and {cut.false_positives:,} others called members",
             )
         )
     task = evidence.task
