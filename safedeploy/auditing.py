@@ -72,22 +72,11 @@ def audit_files(
     from safedeploy.attacks.membership import select
     from safedeploy.audit.budget import check_budget
 
-    files, examples = [Path(path) for path in paths], None
-    shape = None if members is None else sample_shape(Path(members))
-    artifacts = [open_artifact(file, output=output, shape=shape) for file in files]
+    files = [Path(path) for path in paths]
     run = run_of_artifact(files[0]) if members is None and nonmembers is None else None
     check_budget(wanted := _budget(run, budget))
     asked = Asked(wanted, select(attacks or _usual(run)), None if references is None else Path(references))
-    if (members is None) != (nonmembers is None):
-        raise UserError("--members and --nonmembers go together")
-    if members is not None and nonmembers is not None:
-        exam = _given_exam(artifacts, Path(members), Path(nonmembers), seed or 0)
-    elif run is None:
-        raise UserError(f"{files[0]} is not in a run's bundle: give --members and --nonmembers (.npz with x and y)")
-    else:
-        _same_split(run, files)
-        examples = load_examples(run, data_root)
-        exam = exam_of(examples, read_recipe(run.recipe).seed if seed is None else seed)
+    artifacts, exam, examples = questioned(files, members, nonmembers, output, data_root, seed)
     if canaries and (examples is None or examples.canaries is None):
         raise UserError(f"{files[0]} is not known to hold canaries: train with 'safedeploy compress --canaries 1000'")
     places = [_place(file) if run else None for file in files]
@@ -106,6 +95,32 @@ def audit_files(
         evidence.append(found)
         attempts.append(attempted)
     return Audits(evidence, [row for other in range(1, len(files)) for row in _compared(files, attempts, exam, other)])
+
+
+def questioned(
+    files: Sequence[Path],
+    members: PathLike | None = None,
+    nonmembers: PathLike | None = None,
+    output: str | None = None,
+    data_root: str | None = None,
+    seed: int | None = None,
+) -> "tuple[list[Artifact], Exam, Examples | None]":
+    """The files opened, what all of them are asked, and the run's examples where its split says who was a member.
+
+    Raises UserError for bad input.
+    """
+    if (members is None) != (nonmembers is None):
+        raise UserError("--members and --nonmembers go together")
+    shape = None if members is None else sample_shape(Path(members))
+    artifacts = [open_artifact(file, output=output, shape=shape) for file in files]
+    if members is not None and nonmembers is not None:
+        return artifacts, _given_exam(artifacts, Path(members), Path(nonmembers), seed or 0), None
+    run = run_of_artifact(files[0])
+    if run is None:
+        raise UserError(f"{files[0]} is not in a run's bundle: give --members and --nonmembers (.npz with x and y)")
+    _same_split(run, files)
+    examples = load_examples(run, data_root)
+    return artifacts, exam_of(examples, read_recipe(run.recipe).seed if seed is None else seed), examples
 
 
 def audit_scores(

@@ -31,6 +31,7 @@ from safedeploy.compression import (
 )
 from safedeploy.data.dataset import preprocessing
 from safedeploy.errors import UserError
+from safedeploy.inference import attribute, inversion
 from safedeploy.recipe import MethodRecipe, Recipe, read_recipe
 from safedeploy.references import make_references
 from safedeploy.results import Evidence, Inspection, Manifest, Timing
@@ -38,6 +39,7 @@ from safedeploy.rundir import RunDir, open_run, run_of_artifact, write_text
 
 __all__ = [
     "Progress",
+    "attribute",
     "audit",
     "audit_files",
     "audit_scores",
@@ -46,6 +48,7 @@ __all__ = [
     "exam_of_run",
     "export",
     "inspect",
+    "inversion",
     "load",
     "make_references",
     "report",

@@ -36,10 +36,10 @@ class OnnxInner:
         batch = artifact.batch if artifact.fixed_batch else None
         try:
             self.graph = Graph(model)
-            self._module = _Fed(self.graph, artifact).eval()
+            self.module = _Fed(self.graph, artifact).eval()
             self._check(batch)
             self._reader = InnerReader(
-                self._module, artifact.probes(PROBES, 1), self.graph.layers, batch, rounded=self._rounded
+                self.module, artifact.probes(PROBES, 1), self.graph.layers, batch, rounded=self._rounded
             )
         except Unopenable:
             raise
@@ -53,7 +53,7 @@ class OnnxInner:
         """On random inputs the graph in torch answers as the file does in its runtime."""
         x, size = self._artifact.probes(batch or CHECKED, 2), self._artifact.batch
         with torch.no_grad():
-            parts = [self._module(torch.from_numpy(x[start : start + size])) for start in range(0, len(x), size)]
+            parts = [self.module(torch.from_numpy(x[start : start + size])) for start in range(0, len(x), size)]
         ours, theirs = np.asarray(torch.cat(parts).float().numpy()), self._artifact.logits(x)
         if ours.shape != theirs.shape:
             raise Unopenable(f"the imported graph answers {ours.shape} where the file answers {theirs.shape}")

@@ -13,6 +13,8 @@ from safedeploy.artifacts.onnx_session import VALUE_KEEPERS, one_line, open_sess
 from safedeploy.errors import UserError
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from safedeploy.artifacts.onnx import OnnxArtifact
     from safedeploy.artifacts.onnx_inner import OnnxInner
 
@@ -59,11 +61,19 @@ class OnnxWhiteBox:
 
     def inner(self, x: Array, y: NDArray[np.int64]) -> Inner:
         """Raises Unopenable where torch is not installed or the importer cannot rebuild the graph."""
+        return self._opened().read(as_input(x, self._artifact.input_shape, self._artifact.name), y)
+
+    @property
+    def module(self) -> "nn.Module":
+        """The graph in torch: logits, or log-probabilities where the file ends in a softmax. Raises as `inner` does."""
+        return self._opened().module
+
+    def _opened(self) -> "OnnxInner":
         if self._inside is None:
             self._inside = self._open_inside()
         if isinstance(self._inside, Unopenable):
             raise self._inside
-        return self._inside.read(as_input(x, self._artifact.input_shape, self._artifact.name), y)
+        return self._inside
 
     def _open_inside(self) -> "OnnxInner | Unopenable":
         try:

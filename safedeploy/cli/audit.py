@@ -22,12 +22,8 @@ def audit(
         list[Path] | None,
         typer.Argument(help="The files that ship, .onnx or .pte; further ones are compared with the first."),
     ] = None,
-    members: Annotated[
-        Path | None, typer.Option("--members", help=".npz with x, y: samples it was trained on.")
-    ] = None,
-    nonmembers: Annotated[
-        Path | None, typer.Option("--nonmembers", help=".npz with x, y: samples it never saw.")
-    ] = None,
+    members: o.MembersOption = None,
+    nonmembers: o.NonmembersOption = None,
     scores: Annotated[
         Path | None,
         typer.Option("--scores", help="Instead of a file: .npz with logits or probabilities, y, member."),
@@ -37,9 +33,7 @@ def audit(
     references: Annotated[
         Path | None, typer.Option("--references", help="Folder of 'safedeploy references'; the run's own by default.")
     ] = None,
-    output: Annotated[
-        str | None, typer.Option("--output", help="The ONNX output that answers, where a file has several.")
-    ] = None,
+    output: o.OutputOption = None,
     canaries: Annotated[
         bool, typer.Option("--canaries", help="Insist on the canaries that 'compress --canaries' trained with.")
     ] = False,

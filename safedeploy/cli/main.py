@@ -45,6 +45,8 @@ COMMANDS = (
     "export",
     "references",
     "audit",
+    "attribute",
+    "inversion",
     "bench",
     "inspect",
     "report",

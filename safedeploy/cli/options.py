@@ -28,6 +28,12 @@ BudgetOption = Annotated[list[str] | None, typer.Option("--budget", help="auc=0.
 MethodOptionsOption = Annotated[
     list[str] | None, typer.Option("--option", help="The method's own, as interval=200; repeatable.")
 ]
+FileArgument = Annotated[Path, typer.Argument(help="The file that ships: .onnx or .pte, recognised by content.")]
+MembersOption = Annotated[Path | None, typer.Option("--members", help=".npz with x, y: samples it was trained on.")]
+NonmembersOption = Annotated[Path | None, typer.Option("--nonmembers", help=".npz with x, y: samples it never saw.")]
+OutputOption = Annotated[
+    str | None, typer.Option("--output", help="The ONNX output that answers, where a file has several.")
+]
 AttacksOption = Annotated[
     list[str] | None, typer.Option("--attacks", help="standard, all, or names; commas or repeatable.")
 ]

@@ -19,6 +19,7 @@ class Dataset:
     y: (n,) class indices.
     official_test: (n,) bool, the data set's own test examples, or None where it has none.
     preprocessing: fixed by the data set, or None to standardise columns with the members' mean and deviation.
+    columns: names of a table's columns, GROUP=VALUE for those of a one-hot group; None where they have none.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Dataset:
     class_names: tuple[str, ...]
     official_test: NDArray[np.bool_] | None = None
     preprocessing: Preprocessing | None = None
+    columns: tuple[str, ...] | None = None
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -31,8 +31,9 @@ def load(path: Path, label: str | None) -> Dataset:
     if frame.shape[1] == 0 or frame.shape[0] == 0:
         rows, columns = frame.shape
         raise UserError(f"{path} holds {rows} rows and {columns} columns beside '{label}': nothing to learn from")
-    x = np.concatenate([_column(frame[name], path) for name in frame.columns], axis=1)
-    return Dataset(path.stem, "table", x, y, class_names)
+    parts = [_column(frame[name], path) for name in frame.columns]
+    names = tuple(name for _, held in parts for name in held)
+    return Dataset(path.stem, "table", np.concatenate([x for x, _ in parts], axis=1), y, class_names, columns=names)
 
 
 def _read(path: Path) -> Any:
@@ -71,8 +72,8 @@ def _classes(column: Any, path: Path) -> tuple[Indices, tuple[str, ...]]:
     return y.astype(np.int64), tuple(str(name) for name in names)
 
 
-def _column(column: Any, path: Path) -> NDArray[np.float32]:
-    """One column as (n, 1) numbers or (n, categories) zeros and ones."""
+def _column(column: Any, path: Path) -> tuple[NDArray[np.float32], list[str]]:
+    """One column as (n, 1) numbers or (n, categories) zeros and ones, and the names of these."""
     from pandas.api import types
 
     source = f"{path}: column '{column.name}'"
@@ -80,7 +81,7 @@ def _column(column: Any, path: Path) -> NDArray[np.float32]:
         missing = int(column.isna().sum())
         if missing:
             raise UserError(f"{source} has {missing:,} missing values; fill them or drop the rows")
-        return finite_float32(column.to_numpy(), source)[:, None]
+        return finite_float32(column.to_numpy(), source)[:, None], [str(column.name)]
     categorical = isinstance(column.dtype, types.CategoricalDtype)
     if not (categorical or types.is_object_dtype(column) or types.is_string_dtype(column)):
         raise UserError(f"{source} is of type {column.dtype}; make it a number or a category, or drop it")
@@ -88,4 +89,4 @@ def _column(column: Any, path: Path) -> NDArray[np.float32]:
     categories, position = np.unique(values, return_inverse=True)
     if categories.size > MOST_CATEGORIES:
         raise UserError(f"{source} has {categories.size:,} different values: no category; drop it or make it a number")
-    return np.eye(categories.size, dtype=np.float32)[position]
+    return np.eye(categories.size, dtype=np.float32)[position], [f"{column.name}={value}" for value in categories]

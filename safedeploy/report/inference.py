@@ -4,9 +4,9 @@ from safedeploy.report import words
 from safedeploy.results import AttributeAdvantage, AttributeEvidence, InversionEvidence
 
 ATTRIBUTE_FINDINGS = {
-    "memorised": "The file gives away this column of its members: it adds to guessing, and more than for other people.",
+    "memorised": "The file gives away this column of its members: it adds to guessing, more than for others.",
     "general": "The file helps to guess this column of anybody: it knows the relation, and no member in particular.",
-    "unresolved": "The file helps to guess this column of members; whether more than of others, the samples do not show.",
+    "unresolved": "The file helps to guess this column of members; the samples do not show whether more than others'.",
     "nothing": "The file adds nothing to guessing this column that these samples show.",
     "inconclusive": "Members and non-members differ by themselves, so nothing can be said; draw both from one source.",
 }
@@ -21,7 +21,9 @@ INVERSION_FINDINGS = {
 def attribute_markdown(found: AttributeEvidence) -> str:
     """The finding, the baseline that every attack is held against, and each attack beside it."""
     sides = (("members", found.imputation_members), ("non-members", found.imputation_nonmembers))
-    baseline = "; ".join(f"{name} {figures.auc:.3f} {words.interval(figures.auc_low, figures.auc_high)}" for name, figures in sides)
+    baseline = "; ".join(
+        f"{name} {figures.auc:.3f} {words.interval(figures.auc_low, figures.auc_high)}" for name, figures in sides
+    )
     lines = [
         f"# Column {found.column} ({', '.join(found.values)})",
         "",
@@ -62,8 +64,9 @@ def inversion_markdown(found: InversionEvidence) -> str:
         "| Class | Cosine with its mean | Nearest place | Known samples' mean |",
         "| --- | --- | --- | --- |",
     ]
-    for one in found.classes:
-        lines.append(f"| {one.label} | {one.similarity:.2f} | {one.rank} | {one.known_similarity:.2f} |")
+    lines += [
+        f"| {one.label} | {one.similarity:.2f} | {one.rank} | {one.known_similarity:.2f} |" for one in found.classes
+    ]
     return "\n".join(lines) + "\n"
 
 
