@@ -9,7 +9,7 @@ from safedeploy.report.contents import SEVERITY, strongest
 from safedeploy.report.evidence_tables import Table, attack_tables
 from safedeploy.report.table import Cell
 from safedeploy.report.view import View, environment, view
-from safedeploy.results import Comparison, DenseControl, Evidence
+from safedeploy.results import AttackEvidence, Comparison, DenseControl, Evidence, TprAtFpr
 
 
 @dataclass(frozen=True)
@@ -81,23 +81,23 @@ def _severity(file: AuditedFile) -> tuple[int, float]:
 
 
 def _tiles(evidence: Evidence) -> list[Tile]:
-    """AUC and the rate at 1 % FPR of the attack the verdict names, advantage, and the accuracies behind them."""
+    """AUC, a true-positive rate and advantage of the attack the verdict names, and the accuracies behind them."""
     worst = evidence.worst if evidence.attacks else None
     if worst is None:
         return []
     null = {figure.figure: figure.high for figure in evidence.null.figures} if evidence.null else {}
     area = Cell(f"{worst.auc:.3f}", words.interval(*words.joint_bounds(worst)))
     found = [Tile(f"AUC of {worst.name}", area, f"Chance reaches {null['auc']:.3f}" if "auc" in null else "")]
-    for point in worst.tpr:
-        if point.fpr == 0.01:
-            chance = null.get("tpr@0.01", point.null_high)
-            found.append(
-                Tile(
-                    f"Members found at {words.rate(point.fpr)} false alarms",
-                    _rate(words.joint_rate(point)) if point.resolvable else Cell("not resolvable", known=False),
-                    f"Chance reaches {words.percent(chance)}",
-                )
+    if worst.tpr:
+        point = _telling(worst, evidence.verdict.budget)
+        chance = null.get(f"tpr@{point.fpr:g}", point.null_high)
+        found.append(
+            Tile(
+                f"Members found at {words.rate(point.fpr)} false alarms",
+                _rate(words.joint_rate(point)) if point.resolvable else Cell("not resolvable", known=False),
+                f"Chance reaches {words.percent(chance)}",
             )
+        )
     if worst.own_cut is not None:
         cut = worst.own_cut
         found.append(
@@ -116,6 +116,13 @@ def _tiles(evidence: Evidence) -> list[Tile]:
         )
     )
     return found
+
+
+def _telling(attack: AttackEvidence, budget: Mapping[str, float]) -> TprAtFpr:
+    """The rate the budget names; else the one at the lowest false-positive rate that the samples resolve."""
+    named = [point for point in attack.tpr if f"tpr@{point.fpr:g}" in budget]
+    resolved = sorted((point for point in attack.tpr if point.resolvable), key=lambda point: point.fpr)
+    return (named or resolved or attack.tpr)[0]
 
 
 def _rate(text: str) -> Cell:

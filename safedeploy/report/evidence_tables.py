@@ -27,6 +27,12 @@ class Table:
     heads: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
 
+    def first(self, count: int) -> "Table":
+        return Table(self.heads, self.rows[:count])
+
+    def beyond(self, count: int) -> "Table":
+        return Table(self.heads, self.rows[count:])
+
 
 def attack_tables(
     attacks: Sequence[AttackEvidence], members: int, nonmembers: int, budget: Mapping[str, float]

@@ -201,7 +201,7 @@ def advice(evidence: Evidence) -> str:
         case "fail":
             return (
                 "Do not ship this file as it is: whoever holds it can tell who was in the training data better than "
-                "the budget allows. Train for fewer epochs, on more examples, or compress further, and audit again."
+                "the budget allows. Train for fewer epochs, on more examples or more regularised, and audit again."
             )
         case "inconclusive" if verdict.needed is not None:
             judged = f"{plural(verdict.needed.members, 'member')} and {plural(verdict.needed.nonmembers, 'non-member')}"

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from html_page import Page, asks_for_nothing, is_whole
 
+from safedeploy.report import words
 from safedeploy.report.audit_html import audit_html
 from safedeploy.report.contents import Contents
 from safedeploy.report.html import render_html
@@ -131,3 +132,28 @@ def test_the_report_of_a_run_shows_them_too(
     assert page.tags.count("img") == len(audits.evidence[0].worst.exposed)
     assert "Do not ship this file" in page.text
     assert "With other numbers of reference models" in page.text
+
+
+def test_the_tile_of_found_members_is_at_the_budgets_rate_or_the_lowest_that_the_samples_resolve(
+    audits: "Audits",
+) -> None:
+    one = audits.evidence[0]
+    assert one.verdict.budget["tpr@0.1"]
+    free = one.verdict.model_copy(update={"budget": {"auc": 0.6}})
+    asked = one.verdict.model_copy(update={"budget": {"tpr@0.001": 0.5}})
+
+    lowest = Page(audit_html([one.model_copy(update={"verdict": free})], [])).text
+    named = Page(audit_html([one.model_copy(update={"verdict": asked})], [])).text
+
+    assert "Members found at 10 % false alarms 100.0 %" in lowest.replace(words.NBSP, " ")
+    assert "Members found at 0.1 % false alarms not resolvable" in named.replace(words.NBSP, " ")
+
+
+def test_of_many_attacks_the_weaker_ones_are_folded_away_and_still_there(audits: "Audits") -> None:
+    one = audits.evidence[0]
+    crowd = [one.attacks[0].model_copy(update={"name": f"attack-{number}", "auc": 0.4}) for number in range(20)]
+
+    text = Page(audit_html([one.model_copy(update={"attacks": [*one.attacks, *crowd]})], [])).text
+
+    assert "10 weaker attacks" in text
+    assert all(attack.name in text for attack in crowd)

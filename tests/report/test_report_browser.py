@@ -7,12 +7,18 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from safedeploy.report.audit_html import audit_html
 from safedeploy.report.contents import Contents
 from safedeploy.report.html import render_html
+from safedeploy.report.thumbnails import exposed_indices, png
+
+if TYPE_CHECKING:
+    from safedeploy.auditing import Audits
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
@@ -45,9 +51,14 @@ addEventListener("load", () => {
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium on the path")]
 
 
-@pytest.fixture(params=["whole", "half", "bare", "many classes"])
-def page(request: pytest.FixtureRequest, contents: Contents, make_contents: Callable[..., Contents]) -> str:
+@pytest.fixture(params=["whole", "half", "bare", "many classes", "audits"])
+def page(
+    request: pytest.FixtureRequest, contents: Contents, make_contents: Callable[..., Contents], audits: "Audits"
+) -> str:
     shipped, dense = contents.models
+    if request.param == "audits":
+        pictures = {index: png(np.eye(8)) for index in exposed_indices(audits.evidence)}
+        return audit_html(audits.evidence, audits.comparisons, pictures).replace("<details>", "<details open>")
     kinds = {
         "whole": lambda: contents,
         "half": lambda: replace(
