@@ -33,7 +33,9 @@ class References:
     def __init__(self, digests: NDArray[np.bytes_], labels: NDArray[np.int64], phi: Floats, member: Bools) -> None:
         """digests: (N,) sha256 of the pool's inputs; labels: (N,); phi: (K, N, Q); member: (K, N)."""
         self._digests, self._labels, self._phi, self._member = digests, labels, phi, member
-        self._kept: dict[int, tuple[Samples, Answers]] = {}  # by id; the samples are held, so no other has their id
+        # by id; the samples are held, so no other has their id
+        self._answers: dict[int, tuple[Samples, Answers]] = {}
+        self._places: dict[int, tuple[Samples, list[NDArray[np.int64]]]] = {}
 
     @property
     def count(self) -> int:
@@ -45,15 +47,27 @@ class References:
 
     def take(self, count: int) -> "References":
         """The first `count` of them alone."""
-        return References(self._digests, self._labels, self._phi[:count], self._member[:count])
+        fewer = References(self._digests, self._labels, self._phi[:count], self._member[:count])
+        fewer._places = self._places  # the samples are in the same rows of the pool
+        return fewer
 
     def of(self, samples: Samples) -> Answers:
         """Their answers on `samples`. Raises UserError where the pool does not hold one of them under its label."""
-        if id(samples) not in self._kept:
-            self._kept[id(samples)] = (samples, self._look_up(samples))
-        return self._kept[id(samples)][1]
+        if id(samples) not in self._answers:
+            rows, *copies = self._find(samples)
+            member = self._member[:, rows]
+            for same in copies:  # the same content twice: in where either copy is
+                member[:, np.isin(rows, same)] = np.logical_or.reduce(self._member[:, same], axis=1)[:, None]
+            self._answers[id(samples)] = (samples, Answers(self._phi[:, rows], member))
+        return self._answers[id(samples)][1]
 
-    def _look_up(self, samples: Samples) -> Answers:
+    def _find(self, samples: Samples) -> list[NDArray[np.int64]]:
+        """Each sample's row of the pool, and after that the rows of every content that several rows share."""
+        if id(samples) not in self._places:
+            self._places[id(samples)] = (samples, self._look_up(samples))
+        return self._places[id(samples)][1]
+
+    def _look_up(self, samples: Samples) -> list[NDArray[np.int64]]:
         order = np.argsort(self._digests, kind="stable")
         known, wanted = self._digests[order], content_digests(samples.x)
         first, last = (np.searchsorted(known, wanted, side=side) for side in ("left", "right"))
@@ -66,10 +80,12 @@ class References:
         rows = order[first]
         differing = int((self._labels[rows] != samples.y).sum())
         if differing:
-            raise UserError(
-                f"{differing:,} of {len(wanted):,} samples have another label in the reference models' pool"
-            )
-        member = self._member[:, rows]
-        for copies in np.flatnonzero(last - first > 1):  # the same content twice: in where either copy is
-            member[:, copies] = self._member[:, order[first[copies] : last[copies]]].any(axis=1)
-        return Answers(self._phi[:, rows], member)
+            raise UserError(f"{differing:,} of {len(wanted):,} samples have another label in the references' pool")
+        return [
+            rows,
+            *(
+                order[start:stop]
+                for start, stop in {*zip(first.tolist(), last.tolist(), strict=True)}
+                if stop - start > 1
+            ),
+        ]

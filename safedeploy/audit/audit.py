@@ -9,6 +9,7 @@ from safedeploy.attacks.membership import STANDARD
 from safedeploy.audit.attempt import Attempt, attempt
 from safedeploy.audit.budget import check_budget, fprs
 from safedeploy.audit.doubts import answers_at_random
+from safedeploy.audit.effect import reference_effect
 from safedeploy.audit.exam import Exam
 from safedeploy.audit.judge import FPRS, judge
 from safedeploy.audit.same import same_control
@@ -66,6 +67,7 @@ def evidence(
         blind=None if no_blind else exam.blind,
         dense=None if isinstance(dense, str) else dense,
         same=same_control(attempted.scores, exam),
+        references=reference_effect(artifact, exam, attempted, asked),
         missing={name: reason for name, reason in missing.items() if reason},
     )
     verdict = decide(found, budget, controls.blind, null=null, samples=samples)
