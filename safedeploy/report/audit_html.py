@@ -52,7 +52,7 @@ def audit_html(
             basis=words.basis(worst.view.evidence),
             advice=words.advice(worst.view.evidence),
             tiles=_tiles(worst.view.evidence),
-            comparison=compared(comparisons),
+            comparison=compared(comparisons, evidence),
             title=worst.name if len(files) == 1 else f"{len(files)} files",
         )
     )

@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from safedeploy.report import words
-from safedeploy.report.evidence_tables import FIRST_RATES, Table
+from safedeploy.report.evidence_tables import Table
 from safedeploy.report.table import Cell
 from safedeploy.results import Comparison, Evidence
-
-TOLD = ("auc", *(f"tpr@{fpr:g}" for fpr in FIRST_RATES))
 
 
 @dataclass(frozen=True)
@@ -20,8 +18,8 @@ class Compared:
     every: Table
 
 
-def compared(comparisons: Sequence[Comparison]) -> Compared | None:
-    """None where nothing was compared.
+def compared(comparisons: Sequence[Comparison], evidence: Sequence[Evidence]) -> Compared | None:
+    """None where nothing was compared. `evidence` on the same samples: of a rate they do not resolve nothing is said.
 
     Words are said of one attack a pair of files, that with the highest mean AUC on the two: picked so, a difference in
     either direction is as likely, and there is no choice among many tests. The other attacks' stand without words.
@@ -30,13 +28,15 @@ def compared(comparisons: Sequence[Comparison]) -> Compared | None:
         return None
     pairs = list(dict.fromkeys((one.first, one.second) for one in comparisons))
     name = short_names([path for pair in pairs for path in pair])
+    points = [point for one in evidence for attack in one.attacks for point in attack.tpr]
+    resolved = {"auc", *(f"tpr@{point.fpr:g}" for point in points if point.resolvable)}
     told, sentences = [], []
     for pair in pairs:
         rows = [one for one in comparisons if (one.first, one.second) == pair]
         areas = [one for one in rows if one.figure == "auc"]
         leading = max(areas, key=lambda one: (one.first_value + one.second_value, one.attack))
         sentences.append(_sentence(leading, name))
-        told += [one for one in rows if one.attack == leading.attack and one.figure in TOLD]
+        told += [one for one in rows if one.attack == leading.attack and one.figure in resolved]
     heads = ("File", "Compared with", "Attack", "Figure", "Values", "Difference")
     return Compared(
         tuple(sentences),

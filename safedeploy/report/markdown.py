@@ -1,5 +1,6 @@
 """Evidence and timings as Markdown, for a terminal, a pull request or a CI summary."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 from safedeploy.report import words
@@ -38,7 +39,7 @@ def audits_markdown(evidence: Sequence[Evidence], comparisons: Sequence[Comparis
             for one, name in zip(evidence, names, strict=True)
         ]
         parts += [f"# Audit of {len(evidence)} files", "\n".join(verdicts)]
-    if found := compared(comparisons):
+    if found := compared(comparisons, evidence):
         parts += [
             "## Differences",
             *map(_text, found.sentences),
@@ -141,6 +142,5 @@ def _table(heads: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _text(text: str) -> str:
     """Text that stays text: no table cell, tag or link begins in it."""
-    for mark in ("\\", "|", "<", "`"):
-        text = text.replace(mark, f"\\{mark}")
+    text = re.sub(r"([\\|`]|<(?=[A-Za-z/!?]))", r"\\\1", text)
     return " ".join(text.split()) if "\n" in text else text

@@ -1,11 +1,13 @@
 """Claims about differences in words: only an interval that leaves out 0 says that a file leaks more or less."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from safedeploy.report.comparisons import compared, direction, short_names
-from safedeploy.results import Comparison
+from safedeploy.results import Comparison, Evidence
 
 
 def row(
@@ -44,7 +46,7 @@ def test_the_sentence_is_of_the_attack_that_is_strongest_on_both_files_together(
         row("b/model.int8.onnx", "entropy", 0.00, 0.1, first=0.75),
     ]
 
-    found = compared(rows)
+    found = compared(rows, [])
 
     assert found is not None
     [sentence] = found.sentences
@@ -54,7 +56,7 @@ def test_the_sentence_is_of_the_attack_that_is_strongest_on_both_files_together(
 
 
 def test_every_file_has_its_own_sentence_against_the_first() -> None:
-    found = compared([row("c/model.onnx", "loss", 0.1, 0.05), row("b/model.pte", "loss", -0.1, 0.05)])
+    found = compared([row("c/model.onnx", "loss", 0.1, 0.05), row("b/model.pte", "loss", -0.1, 0.05)], [])
 
     assert found is not None
     assert [sentence.split(" (")[0] for sentence in found.sentences] == [
@@ -63,19 +65,23 @@ def test_every_file_has_its_own_sentence_against_the_first() -> None:
     ]
 
 
-def test_rates_differ_by_percentage_points() -> None:
-    rows = [row("b/m.onnx", "loss", 0.0, 0.1), row("b/m.onnx", "loss", -0.02, 0.01, first=0.1, figure="tpr@0.01")]
+def test_rates_differ_by_percentage_points_and_one_that_is_not_resolvable_is_not_told(
+    make_evidence: Callable[..., Evidence],
+) -> None:
+    rows = [row("b/m.onnx", "loss", 0.0, 0.1)]
+    rows += [row("b/m.onnx", "loss", -0.02, 0.01, first=0.1, figure=figure) for figure in ("tpr@0.01", "tpr@0.001")]
 
-    found = compared(rows)
+    found = compared(rows, [make_evidence("model.onnx")])  # 2,000 non-members resolve 1 %, and not 0.1 %
 
     assert found is not None
-    difference = found.told.rows[1][5]
-    assert str(difference) == "\u22122.0 points [\u22123.0, \u22121.0]"
+    assert len(found.told.rows) == 2
+    assert len(found.every.rows) == 3
+    assert str(found.told.rows[1][5]) == "\u22122.0 points [\u22123.0, \u22121.0]"
     assert found.told.rows[1][6].text == "Leaks less"
 
 
 def test_nothing_compared_is_nothing_said() -> None:
-    assert compared([]) is None
+    assert compared([], []) is None
 
 
 @given(st.lists(st.text("ab/", min_size=1, max_size=6), min_size=1, max_size=5))

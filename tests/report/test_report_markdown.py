@@ -106,3 +106,7 @@ def test_the_new_evidence_is_there(audits: "Audits") -> None:
     assert "differentially private for any ε below" in text
     for name in ("A/A", "References"):
         assert f"- **{name}**: " in text
+
+
+def test_less_than_is_no_tag_and_stays_as_it_is(audits: "Audits") -> None:
+    assert "p < 0.001" in audits_markdown(audits.evidence, audits.comparisons)
