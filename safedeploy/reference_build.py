@@ -22,6 +22,7 @@ from safedeploy.recipe import Recipe
 from safedeploy.results import ReferenceSet
 from safedeploy.rundir import require_writable, sha256
 from safedeploy.seeds import derive
+from safedeploy.threads import SMALL
 
 if TYPE_CHECKING:
     import torch
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 CHUNK = 2048  # samples of the pool that are in memory in all their views
 CALIBRATION = 512  # members of a reference that set its int8 ranges, where there is no validation role
 TRAINING = 0.9  # of a reference's time
+AT_ONCE = 2**27  # float32 weights and samples of the references that one call trains
 PROOF = 32  # samples on which a rewritten file is held against its module
 
 Tell = Callable[[float], None]
@@ -79,28 +81,50 @@ def require_startable(plan: Plan) -> None:
 
 
 def build(plan: Plan, progress: Tell | None = None) -> None:
-    """Make what is not yet in the folder. One that is cut off goes on where it stopped, to the same files."""
+    """Make what is not yet in the folder. One that is cut off goes on where it stopped, to the same files.
+
+    Each is written as soon as it is trained, so what is lost is what was in training at the same time.
+    """
     from safedeploy.export.reweight import Exporter
 
     tell = progress or (lambda fraction: None)
     examples, described = plan.examples, _begun(plan)
-    pool = examples.split.indices(*POOL)
-    store.write_pool(plan.folder, content_digests(examples.samples(*POOL).x), examples.dataset.y[pool], pool)
+    pool, everyone = examples.split.indices(*POOL), examples.samples(*POOL)
+    store.write_pool(plan.folder, content_digests(everyone.x), everyone.y, pool)
     described.write(plan.folder / store.SET)
-    proof = examples.samples(*POOL).x[:PROOF]
+    proof = everyone.x[:PROOF]
     exporter = Exporter(proof.shape[1:], opset=plan.target.opset, model_name=described.model, x=proof)
-    tell(0.0)
-    finished = 0
-    for group in _stacks(plan, described.count):
-        told = _share(tell, finished / described.count, len(group) / described.count)
-        missing = [number for number in group if not store.is_complete(plan.folder, number, described)]
-        if missing:
-            trained = train(plan, group, _share(told, 0, TRAINING))
-            for done, number in enumerate(missing):
-                _finish(plan, number, trained[number], exporter)
-                told(TRAINING + (1 - TRAINING) * done / len(missing))
+    groups = _stacks(plan, described.count)
+    missing = {k for k in range(described.count) if not store.is_complete(plan.folder, k, described)}
+    groups = [group for group in groups if missing.intersection(group)]
+    finished = described.count - sum(map(len, groups))
+    tell(finished / described.count)
+    for wave in _waves(plan, groups):
+        told = _share(tell, finished / described.count, len(wave) / described.count)
+        train(plan, wave, _Finisher(plan, exporter, missing, len(wave), told))
         told(1.0)
-        finished += len(group)
+        finished += len(wave)
+
+
+class _Finisher:
+    """Hears how far a wave's training is and writes each wanted reference as it is trained, telling of both."""
+
+    def __init__(self, plan: Plan, exporter: "Exporter", wanted: set[int], count: int, tell: Tell) -> None:
+        self._plan, self._exporter, self._wanted, self._count, self._tell = plan, exporter, wanted, count, tell
+        self._trained, self._finished = 0.0, 0
+
+    def training(self, fraction: float) -> None:
+        self._trained = fraction
+        self._tell(TRAINING * self._trained + (1 - TRAINING) * self._finished / self._count)
+
+    def finish(self, number: int, module: "nn.Module") -> None:
+        import torch
+
+        if number in self._wanted:
+            with torch.random.fork_rng(devices=[]):  # a stack may be in training: its draws must not depend on when
+                _finish(self._plan, number, module, self._exporter)
+        self._finished += 1
+        self.training(self._trained)
 
 
 def _begun(plan: Plan) -> ReferenceSet:
@@ -126,19 +150,42 @@ def _stacks(plan: Plan, count: int) -> list[list[int]]:
     return groups(like, training, device)
 
 
-def train(plan: Plan, numbers: Sequence[int], progress: Tell) -> "dict[int, nn.Module]":
-    """The modules of these references, on the CPU and in eval mode: several at once, or one, with its checkpoints."""
+def _waves(plan: Plan, groups: Sequence[list[int]]) -> list[list[int]]:
+    """What is trained by one call, in whole groups: as many as fit in memory, of networks too large for that one."""
+    module, _ = fresh(plan.recipe, Examples(plan.examples.dataset, split_of(plan, 0)))
+    size = sum(parameter.numel() for parameter in module.parameters())
+    if plan.examples.dataset.preprocessing is None:  # each then has its own members
+        size += plan.examples.split.indices(*POOL).size * int(np.prod(plan.examples.dataset.input_shape)) // 2
+    waves: list[list[int]] = []
+    for group in groups:
+        if waves and size < SMALL and (len(waves[-1]) + len(group)) * size <= AT_ONCE:
+            waves[-1].extend(group)
+        else:
+            waves.append(list(group))
+    return waves
+
+
+def train(plan: Plan, numbers: Sequence[int], finisher: _Finisher) -> None:
+    """Several at once, or one, with its checkpoints; the finisher gets each module on the CPU and in eval mode."""
     from safedeploy.training.many import train_many
 
     parts = [Examples(plan.examples.dataset, split_of(plan, number)) for number in numbers]
     recipes = [plan.recipe.model_copy(update={"seed": seed_of(plan, number)}) for number in numbers]
     if len(numbers) == 1:
-        return {numbers[0]: _trained(recipes[0], parts[0], _work(plan, numbers[0]), progress)}
+        finisher.finish(numbers[0], _trained(recipes[0], parts[0], _work(plan, numbers[0]), finisher.training))
+        return
     modules, hooks = zip(*(fresh(recipe, part) for recipe, part in zip(recipes, parts, strict=True)), strict=True)
     x, y, rows = _members(plan, parts)
-    seeds = [recipe.seed for recipe in recipes]
-    train_many(modules, (x, y), rows, hooks, plan.recipe.training, seeds, progress=progress)
-    return dict(zip(numbers, modules, strict=True))
+    train_many(
+        modules,
+        (x, y),
+        rows,
+        hooks,
+        plan.recipe.training,
+        [recipe.seed for recipe in recipes],
+        progress=finisher.training,
+        finished=lambda k: finisher.finish(numbers[k], modules[k]),
+    )
 
 
 def _members(plan: Plan, parts: Sequence[Examples]) -> "tuple[torch.Tensor, torch.Tensor, list[Indices]]":

@@ -155,6 +155,7 @@ SELECTING = {"name": "safecompress", "density": 0.3, "options": {"attacker": "bl
     ("method", "share"),
     [
         (None, 0.45),
+        (None, 0.94),  # trained, and some of them written
         (None, 0.999),
         pytest.param(None, 0.05, marks=pytest.mark.slow),
         pytest.param(SELECTING, 0.3, marks=pytest.mark.slow),
