@@ -81,6 +81,15 @@ def test_it_is_stronger_than_lira_and_rmia_where_phi_is_not_normal(count):
     assert np.mean(ours) > np.mean(theirs) + 0.005
 
 
+def test_references_trained_in_another_way_do_not_mislead_it():
+    """The victim remembers where the references do, but answers everything far more surely than they."""
+    artifact, knowledge, targets, member = world(3.0, 8, samples=4000, noise=1.0)
+    sure = Table(3 * artifact.phi + 10)
+    ours, theirs = (attack(sure, knowledge, targets) for attack in (combined.score, lira.online))
+    assert separation(ours, member) > separation(theirs, member) + 0.1
+    assert separation(ours, member) > separation(combined.score(artifact, knowledge, targets), member) - 0.05
+
+
 def test_scores_hardly_tie():
     artifact, knowledge, targets, member = world(3.0, 4)
     scores = combined.score(artifact, knowledge, targets).values

@@ -41,8 +41,11 @@ class Pool:
 
     def scores(self, values: Floats) -> Scores:
         """`values` (n,) of the pool: the targets', with the cut that is best on the known samples."""
-        members, nonmembers, targets = np.split(values, (self.inside, self.known))
-        return Scores(targets, best_threshold(members, nonmembers))
+        return Scores(values[self.known :], best_threshold(*self.split(values)))
+
+    def split(self, values: Floats) -> tuple[Floats, Floats]:
+        """`values` (n,) of the pool: the known members' and the known non-members'."""
+        return values[: self.inside], values[self.inside : self.known]
 
 
 def pool(artifact: Artifact, knowledge: Knowledge, targets: Samples) -> Pool:
