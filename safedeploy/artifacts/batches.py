@@ -15,7 +15,9 @@ def as_input(x: ArrayLike, input_shape: Sequence[int], name: str) -> Array:
     if array.shape[1:] != tuple(input_shape) or array.ndim == 0:
         wanted = f"(n, {', '.join(map(str, input_shape))})"
         raise UserError(f"{name} takes inputs of shape {wanted}, not {array.shape}; prepare them as in training")
-    if not np.isfinite(array).all():
+    with np.errstate(over="ignore", invalid="ignore"):
+        suspect = not np.isfinite(array.sum())  # nothing but NaN, infinity or an overflow: one pass, no copy
+    if suspect and not np.isfinite(array).all():
         bad = int((~np.isfinite(array)).reshape(len(array), -1).any(axis=1).sum())
         raise UserError(f"{bad} of {len(array)} inputs for {name} hold NaN or infinite values; remove or repair them")
     return array

@@ -102,3 +102,17 @@ def test_a_signal_is_higher_on_what_a_nearest_neighbour_model_has_memorised(name
 
     signal = getattr(signals, name)
     assert auc(signal(answer(members), labels), signal(answer(others), rng.integers(3, size=200))) > 0.95
+
+
+@pytest.mark.parametrize("name", (*NAMES, "margin", "scaled_logit"))
+def test_samples_scored_block_by_block_get_the_bits_they_get_alone(name):
+    generator = np.random.default_rng(0)
+    classes = 100
+    count = 2 * (signals.BLOCK // classes) + 7
+    logits = (generator.standard_normal((count, classes)) * 8).astype(np.float32)
+    labels = generator.integers(classes, size=count)
+    score = getattr(signals, name)
+    some = np.r_[0:3, signals.BLOCK // classes - 2 : signals.BLOCK // classes + 2, count - 3 : count]
+    whole = score(logits, labels)
+    assert whole.shape == (count,)
+    np.testing.assert_array_equal(whole[some], [score(logits[[k]], labels[[k]])[0] for k in some])

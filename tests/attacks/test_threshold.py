@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from safedeploy.artifacts.remember import remember
 from safedeploy.attacks.base import Knowledge
 from safedeploy.attacks.membership import ATTACKS
 from safedeploy.data.samples import Samples
@@ -90,3 +91,16 @@ def test_scores_are_one_a_target_and_the_same_twice(made, attack):
     first, again = (attack.score(artifact, knowledge, members) for _ in range(2))
     assert first.values.shape == (60,)
     np.testing.assert_array_equal(first.values, again.values)
+
+
+@pytest.mark.parametrize("attack", THRESHOLDS, ids=lambda attack: attack.name)
+def test_an_artifact_that_remembers_is_scored_as_one_that_does_not(made, attack):
+    """Also after the caller has written into the scores it got: what is kept is not what is handed out."""
+    knowledge, members, nonmembers = made.quarters(100)
+    artifact = made.memoriser(knowledge.members, members)
+    targets, kept = made.together(members, nonmembers), remember(artifact)
+    wanted = attack.score(artifact, knowledge, targets)
+    attack.score(kept, knowledge, targets).values[:] = 0
+    found = attack.score(kept, knowledge, targets)
+    np.testing.assert_array_equal(found.values, wanted.values)
+    assert found.threshold == wanted.threshold

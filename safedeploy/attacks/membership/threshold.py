@@ -1,8 +1,11 @@
 """Threshold attacks: a signal against one cut, or one a class (Song & Mittal 2021), set on the attacker's samples."""
 
+from weakref import WeakKeyDictionary
+
 import numpy as np
 
 from safedeploy.artifacts.base import Artifact
+from safedeploy.artifacts.remember import Remembered
 from safedeploy.attacks.base import Knowledge, ScoreFunction, Scores
 from safedeploy.attacks.membership import signals
 from safedeploy.data.samples import Samples
@@ -10,13 +13,27 @@ from safedeploy.roc import best_threshold
 
 MIN_PER_CLASS = 10  # with fewer known samples on a side, a class keeps the common cut
 
+_kept: WeakKeyDictionary[Artifact, WeakKeyDictionary[Samples, dict[signals.Signal, signals.Floats]]] = (
+    WeakKeyDictionary()
+)
+
+
+def _values(signal: signals.Signal, artifact: Artifact, part: Samples) -> signals.Floats:
+    """Of an artifact whose answers are kept, computed once for the attack with one cut and that with one a class."""
+    if not isinstance(artifact, Remembered):
+        return signal(artifact.logits(part.x), part.y)
+    values = _kept.setdefault(artifact, WeakKeyDictionary()).setdefault(part, {})
+    if signal not in values:
+        values[signal] = signal(artifact.logits(part.x), part.y)
+    return values[signal]
+
 
 def _global(signal: signals.Signal) -> ScoreFunction:
     def score(artifact: Artifact, knowledge: Knowledge, targets: Samples) -> Scores:
         members, nonmembers, values = (
-            signal(artifact.logits(part.x), part.y) for part in (knowledge.members, knowledge.nonmembers, targets)
+            _values(signal, artifact, part) for part in (knowledge.members, knowledge.nonmembers, targets)
         )
-        return Scores(values, best_threshold(members, nonmembers))
+        return Scores(values.copy(), best_threshold(members, nonmembers))
 
     return score
 
@@ -25,7 +42,7 @@ def _by_class(signal: signals.Signal) -> ScoreFunction:
     def score(artifact: Artifact, knowledge: Knowledge, targets: Samples) -> Scores:
         """Signal minus its class's cut, so that one threshold, 0, serves all classes."""
         members, nonmembers, values = (
-            signal(artifact.logits(part.x), part.y) for part in (knowledge.members, knowledge.nonmembers, targets)
+            _values(signal, artifact, part) for part in (knowledge.members, knowledge.nonmembers, targets)
         )
         cuts = np.full(artifact.classes, best_threshold(members, nonmembers))
         for label in range(artifact.classes):
