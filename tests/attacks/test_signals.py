@@ -104,7 +104,7 @@ def test_a_signal_is_higher_on_what_a_nearest_neighbour_model_has_memorised(name
     assert auc(signal(answer(members), labels), signal(answer(others), rng.integers(3, size=200))) > 0.95
 
 
-@pytest.mark.parametrize("name", (*NAMES, "margin", "scaled_logit"))
+@pytest.mark.parametrize("name", [*NAMES, "margin", "scaled_logit"])
 def test_samples_scored_block_by_block_get_the_bits_they_get_alone(name):
     generator = np.random.default_rng(0)
     classes = 100
