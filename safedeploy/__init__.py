@@ -8,19 +8,39 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from safedeploy.compose import make_recipe
     from safedeploy.errors import UserError
-    from safedeploy.pipeline import audit, bench, compress, export, inspect, load, report, resume, run
+    from safedeploy.pipeline import (
+        attribute,
+        audit,
+        audit_files,
+        audit_scores,
+        bench,
+        compress,
+        export,
+        inspect,
+        inversion,
+        load,
+        make_references,
+        report,
+        resume,
+        run,
+    )
     from safedeploy.recipe import Recipe, read_recipe
 
 __all__ = [
     "Recipe",
     "UserError",
+    "attribute",
     "audit",
+    "audit_files",
+    "audit_scores",
     "bench",
     "compress",
     "export",
     "inspect",
+    "inversion",
     "load",
     "make_recipe",
+    "make_references",
     "read_recipe",
     "report",
     "resume",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from safedeploy.artifacts.base import Artifact
+from safedeploy.artifacts.base import Array, Artifact
 from safedeploy.artifacts.info import artifact_info
 from safedeploy.artifacts.recognise import open_artifact
 from safedeploy.artifacts.remember import remember
@@ -37,10 +37,14 @@ class Asked:
 
 @dataclass(frozen=True)
 class Audits:
-    """Evidence on every file, and for every file but the first how its attacks differ from the first file's."""
+    """Evidence on every file, and for every file but the first how its attacks differ from the first file's.
+
+    `members`: by the index that evidence gives them, the members judged, where their inputs are known.
+    """
 
     evidence: list[Evidence]
     comparisons: list[Comparison]
+    members: Mapping[int, Array]
 
 
 def audit(path: PathLike, *, progress: Progress = silent, **options: Any) -> Evidence:
@@ -94,7 +98,9 @@ def audit_files(
             found.write(place)
         evidence.append(found)
         attempts.append(attempted)
-    return Audits(evidence, [row for other in range(1, len(files)) for row in _compared(files, attempts, exam, other)])
+    compared = [row for other in range(1, len(files)) for row in _compared(files, attempts, exam, other)]
+    index = range(len(exam.members.y)) if exam.member_index is None else exam.member_index.tolist()
+    return Audits(evidence, compared, dict(zip(index, exam.members.x, strict=True)))
 
 
 def questioned(
@@ -154,7 +160,7 @@ def audit_scores(
         zip_bytes=zip_bytes([path]),
     )
     dense, blind = (f"recorded answers come without {what}" for what in ("a dense control", "the inputs"))
-    return Audits([evidence(artifact, info, exam, attempted, budget or {}, dense, no_blind=blind)], [])
+    return Audits([evidence(artifact, info, exam, attempted, budget or {}, dense, no_blind=blind)], [], {})
 
 
 def exam_of_run(run: RunDir, data_root: str | None = None, seed: int | None = None) -> "Exam":

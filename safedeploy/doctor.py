@@ -29,6 +29,7 @@ PACKAGES: dict[str, dict[str, str]] = {
         "safetensors": "safetensors",
         "scikit-learn": "sklearn",
         "scipy": "scipy",
+        "threadpoolctl": "threadpoolctl",
         "tomli-w": "tomli_w",
         "typer": "typer",
     },

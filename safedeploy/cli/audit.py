@@ -17,6 +17,19 @@ class Format(StrEnum):
     sarif = "sarif"
 
 
+SUFFIXES = {".md": "md", ".json": "json", ".html": "html", ".htm": "html", ".xml": "junit", ".sarif": "sarif"}
+
+
+def form_of(place: Path, asked: Format | None) -> str:
+    """The form of a file: the one asked for, else the one its suffix names."""
+    from safedeploy.errors import UserError
+
+    form = asked.value if asked else SUFFIXES.get(place.suffix.lower())
+    if form is None:
+        raise UserError(f"--out {place}: its suffix is none of {', '.join(SUFFIXES)}; say which with --format")
+    return form
+
+
 def audit(
     files: Annotated[
         list[Path] | None,
@@ -41,8 +54,15 @@ def audit(
     strict: Annotated[bool, typer.Option("--strict", help="An inconclusive verdict exits 3 too.")] = False,
     data_root: o.DataRootOption = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Of the attacker's draws; the run's by default.")] = None,
-    format_: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.md,
-    out: Annotated[Path | None, typer.Option("--out", help="Write it to this file instead.")] = None,
+    format_: Annotated[Format | None, typer.Option("--format", help="What to print: md by default.")] = None,
+    out: Annotated[
+        list[Path] | None,
+        typer.Option("--out", help="Write to this file instead; .md, .json, .html, .xml (JUnit), .sarif; repeatable."),
+    ] = None,
+    thumbnails: Annotated[
+        bool,
+        typer.Option("--thumbnails", help="Put the most exposed training images on the page: it then holds data."),
+    ] = False,
     json: o.JsonOption = False,
 ) -> None:
     """Attack exported files with membership inference, beside their controls; exit 3 when a budget is exceeded."""
@@ -54,8 +74,9 @@ def audit(
     from safedeploy.errors import UserError
     from safedeploy.rundir import require_writable
 
-    if out is not None:
-        require_writable(out)
+    places: dict[Path | None, str] = {place: form_of(place, format_) for place in out or []}
+    for place in out or []:
+        require_writable(place)
     asked: dict[str, Any] = {
         "budget": parse_budget(budget) if budget else None,
         "attacks": o.names(attacks),
@@ -79,5 +100,6 @@ def audit(
             )
         else:
             raise UserError("give a model file (.onnx or .pte) or --scores FILE; see 'safedeploy audit --help'")
-    show_audits(found, "json" if json else format_.value, out)
+    printed: dict[Path | None, str] = {None: "json" if json else (format_ or Format.md).value}
+    show_audits(found, places or printed, thumbnails=thumbnails)
     finish([evidence.verdict for evidence in found.evidence], strict=strict)

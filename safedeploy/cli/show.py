@@ -1,7 +1,7 @@
 """What commands print: tables for people, JSON for programs, both on standard output."""
 
 import json as jsonlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,15 +100,28 @@ def show_inspection(found: Inspection, *, json: bool) -> None:
         table("stored tensors", ["tensor", "type", "shape", "density", "bytes"], rows)
 
 
-def show_audits(found: "Audits", form: str, out: Path | None) -> None:
-    """Print one audit or several in a form of `report/formats.py`, or write them to `out`."""
+def show_audits(found: "Audits", places: Mapping[Path | None, str], *, thumbnails: bool) -> None:
+    """Print one audit or several (place None) or write them, each in its form of `report/formats.py`.
+
+    thumbnails: whether a page may show the training images that the file exposes most.
+    """
     from safedeploy.report.formats import render
 
-    text = render(form, found.evidence, found.comparisons).rstrip("\n")
-    if out is None:
-        print(text)
-    else:
-        write_text(out, text + "\n")
+    for place, form in places.items():
+        pictures = _pictures(found) if thumbnails and form == "html" else None
+        text = render(form, found.evidence, found.comparisons, pictures).rstrip("\n")
+        if place is None:
+            print(text)
+        else:
+            write_text(place, text + "\n")
+
+
+def _pictures(found: "Audits") -> dict[int, bytes]:
+    """PNGs of the most exposed members by their index, where they are images."""
+    from safedeploy.report.thumbnails import exposed_indices, png
+
+    images = {index: found.members[index] for index in exposed_indices(found.evidence) if index in found.members}
+    return {index: png(x) for index, x in images.items() if x.ndim == 3 and x.shape[0] in (1, 3)}
 
 
 def show_timings(timings: Sequence[Timing], *, json: bool) -> None:

@@ -36,7 +36,7 @@ def both(path: Path, x: Any) -> tuple[Any, Any]:
     """Answers of the runtime and of the imported graph."""
     artifact = OnnxArtifact(path, threads=1)
     with torch.no_grad():
-        return artifact.logits(x), OnnxInner(artifact)._module(torch.from_numpy(x)).numpy()
+        return artifact.logits(x), OnnxInner(artifact).module(torch.from_numpy(x)).numpy()
 
 
 def agree(path: Path, x: Any) -> None:

@@ -157,3 +157,16 @@ def test_what_lists_has_json_too(typed, home):
     assert listed["digits"]
     assert not listed["mnist"]
     assert {one["name"] for one in json.loads(typed("targets", "--json").out)} >= {"android", "ios", "linux-arm64"}
+
+
+def test_each_out_file_is_in_the_form_of_its_suffix(typed, leaking, home):
+    sides = ["--members", leaking.members, "--nonmembers", leaking.nonmembers, "--attacks", "loss"]
+    files = ("a.json", "a.xml", "a.sarif", "a.html", "a.md")
+    answer = typed("audit", leaking.model, *sides, *(word for file in files for word in ("--out", file)))
+    assert (answer.code, answer.out) == (0, "")
+    starts = {"a.json": "{", "a.xml": "<?xml", "a.sarif": "{", "a.html": "<!DOCTYPE html>", "a.md": "# Audit of"}
+    for file, start in starts.items():
+        assert (home / file).read_text().startswith(start)
+    assert "say which with --format" in typed("audit", leaking.model, *sides, "--out", "a.txt").fault
+    assert typed("audit", leaking.model, *sides, "--out", "a.txt", "--format", "json").code == 0
+    assert (home / "a.txt").read_text().startswith("{")
