@@ -18,6 +18,7 @@ from safedeploy.seeds import derive, torch_generator
 from safedeploy.training.augment import augment
 from safedeploy.training.hooks import Hooks
 from safedeploy.training.loop import Training
+from safedeploy.training.stacked_gradients import gradients
 from safedeploy.training.stacked_layers import as_chain, by_vmap
 
 
@@ -55,6 +56,7 @@ class Stack:
         # autocast reaches what torch knows, not a function of ours
         chain = as_chain(modules[0], self.parameters) if recipe.precision == "float32" else None
         self.forward = chain or by_vmap(modules[0], self.parameters, buffers)
+        written_out = gradients(modules[0], self.parameters) if chain else None
         # a training's x are positions in the pool: the samples are looked up, and augmented, for all at once
         self.trainings = [
             Training(module, chosen, y[chosen], recipe, seed, accelerator, hook, lambda event: None)
@@ -77,6 +79,7 @@ class Stack:
         self._seen: list[Mapping[str, Tensor]] = [{} for _ in modules]
         self._watched = [k for k, hook in enumerate(hooks) if _overrides(hook, "after_backward")]
         self._terms = [k for k, hook in enumerate(hooks) if _overrides(hook, "loss_term")]
+        self._gradients = None if self._terms else written_out
         self._after = [k for k, hook in enumerate(hooks) if _overrides(hook, "after_step")]
         self._losses = torch.zeros(len(modules), device=y.device)
         self._used = min(len(rows[0]), self.trainings[0].steps_per_epoch * recipe.batch_size)  # of an epoch's order
@@ -121,14 +124,7 @@ class Stack:
         x, y = self._batch(step)
         for group in self.optimizer.param_groups:
             group["lr"] = self.trainings[0].learning_rate(step)
-        with self._autocast():
-            logits = self.forward(x)
-            each = functional.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view(y.shape).mean(1)
-            terms = [self.trainings[k].hooks.loss_term(logits[k], y[k], self.trainings[k]) for k in self._terms]
-        loss = sum((term for term in terms if term is not None), start=each.sum())
-        if not self._keeps_gradients:
-            self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        each = self._gradients(x, y) if self._gradients else self._by_autograd(x, y)
         for k in self._watched:
             training = self.trainings[k]
             for name, weights in training.parameters.items():
@@ -139,9 +135,21 @@ class Stack:
             if (gradient := self.parameters[name].grad) is not None:
                 gradient.mul_(mask)
         self.optimizer.step()
-        self._losses += each.detach()
+        self._losses += each
         for training in self.trainings:
             training.step = step + 1
+
+    def _by_autograd(self, x: Tensor, y: Tensor) -> Tensor:
+        """The models' losses (K,), their gradients in `grad`."""
+        with self._autocast():
+            logits = self.forward(x)
+            each = functional.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view(y.shape).mean(1)
+            terms = [self.trainings[k].hooks.loss_term(logits[k], y[k], self.trainings[k]) for k in self._terms]
+        loss = sum((term for term in terms if term is not None), start=each.sum())
+        if not self._keeps_gradients:
+            self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return each.detach()
 
     def _batch(self, step: int) -> tuple[Tensor, Tensor]:
         """x (K, b, *input_shape) and y (K, b), each model's own batch of this step."""

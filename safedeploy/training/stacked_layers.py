@@ -34,9 +34,8 @@ def as_chain(module: nn.Module, parameters: Named) -> Forward | None:
     Its backward pass writes the weights' gradients over `parameters[name].grad` (which must be there) and adds nothing
     to them: large tensors made anew in every step cost more in memory pages than the product itself.
     """
-    layers = list(_leaves(module, ""))
-    named = [name for name, _ in module.named_parameters(remove_duplicate=False)]
-    if len(named) != len(parameters) or any(not _known(layer) for _, layer in layers):
+    layers = chain(module, parameters)
+    if layers is None:
         return None
     functions = [_function(f"{prefix}.", layer, parameters) for prefix, layer in layers]
 
@@ -46,6 +45,15 @@ def as_chain(module: nn.Module, parameters: Named) -> Forward | None:
         return x
 
     return forward
+
+
+def chain(module: nn.Module, parameters: Named) -> list[tuple[str, nn.Module]] | None:
+    """Its layers by name where they are known and in a row and share no weights, else None."""
+    layers = list(_leaves(module, ""))
+    named = [name for name, _ in module.named_parameters(remove_duplicate=False)]
+    if len(named) != len(parameters) or any(not _known(layer) for _, layer in layers):
+        return None
+    return layers
 
 
 def _leaves(module: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
