@@ -65,7 +65,7 @@ def evidence_markdown(evidence: Evidence) -> str:
         _text(words.basis(evidence)),
     ]
     if evidence.notes:
-        parts.append("\n".join(f"- **Take care.** {_text(note)}" for note in evidence.notes))
+        parts.append("\n".join(f"- **Note.** {_text(note)}" for note in evidence.notes))
     parts += ["## Attacks", _cells(main), TOGETHER]
     parts += [_text(said) for said in (null_sentence(evidence.null), epsilon_sentence(evidence.attacks)) if said]
     parts += ["### Further figures", _cells(more)]

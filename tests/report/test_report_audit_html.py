@@ -81,7 +81,7 @@ def test_notes_and_attacks_not_run_are_on_the_page(audits: "Audits") -> None:
 
     text = Page(audit_html([noted], [])).text
 
-    assert "Take care. the answers are probabilities" in text
+    assert "Note. the answers are probabilities" in text
     assert "neural-white model.onnx white box the op Foo is not known" in text
 
 

@@ -98,7 +98,7 @@ def test_the_new_evidence_is_there(audits: "Audits") -> None:
 
     text = evidence_markdown(noted)
 
-    assert "- **Take care.** the references are of another architecture" in text
+    assert "- **Note.** the references are of another architecture" in text
     assert f"{worst.own_cut.advantage:.3f} [" in text
     assert f"AUC {worst.hardest.auc:.3f} [" in text
     assert f"| {worst.exposed[0].index:,} | {worst.exposed[0].label} |" in text
