@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from safedeploy.report import words
 from safedeploy.report.contents import strongest
-from safedeploy.results import AttackEvidence, DenseControl, Evidence
+from safedeploy.results import AttackEvidence, CanaryEvidence, DenseControl, Evidence
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,26 @@ def explain(evidence: Evidence, dense: Evidence | DenseControl | None) -> tuple[
         _dense(evidence, worst, dense),
         _same(evidence),
         _references(evidence),
+        *([_canaries(evidence.canaries)] if evidence.canaries else []),
     )
+
+
+def _canaries(found: CanaryEvidence) -> Explained:
+    """Canaries bound training itself, whoever the members are."""
+    text = (
+        f"Fair coins put {found.included:,} of {found.canaries:,} {found.kind} examples into training. Scored by their "
+        f"loss, those that were in are told from those that were not with AUC {found.auc:.3f} "
+        f"{words.interval(found.auc_low, found.auc_high)}. "
+    )
+    bound = found.epsilon
+    if bound.low > 0:
+        text += (
+            f"With {bound.correct:,} of {bound.guesses:,} calls right, this training is not ({bound.low:.2f}, "
+            f"{bound.delta:g})-differentially private, at {words.percent(bound.confidence, 0)} confidence."
+        )
+    else:
+        text += f"No lower bound on ε is shown; these canaries could have shown at most {bound.most:.2f}."
+    return Explained("Canaries", "What does this training give away of any example?", f"ε ≥ {bound.low:.2f}", text)
 
 
 def _correctness(evidence: Evidence, worst: AttackEvidence | None) -> Explained:

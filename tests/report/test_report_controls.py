@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from safedeploy.report.contents import Contents
 from safedeploy.report.controls import explain
-from safedeploy.results import BlindControl, Controls, Evidence, SameControl
+from safedeploy.results import BlindControl, CanaryEvidence, Controls, EpsilonBound, Evidence, SameControl
 
 if TYPE_CHECKING:
     from safedeploy.auditing import Audits
@@ -106,3 +106,16 @@ def test_an_audit_without_references_says_that_stronger_attacks_exist(audits: "A
     assert control.warning
     assert control.figure == ""
     assert "no attack had reference models" in control.text
+
+
+def test_canaries_are_told_where_there_are_any(make_evidence: Callable[..., Evidence]) -> None:
+    bound = EpsilonBound(low=1.25, joint_low=1.25, most=4.0, delta=1e-5, confidence=0.95, guesses=100, correct=88)
+    canaries = CanaryEvidence(
+        canaries=1000, included=490, kind="mislabelled", auc=0.8, auc_low=0.77, auc_high=0.83, epsilon=bound
+    )
+    plain = make_evidence("model.onnx")
+    assert "Canaries" not in [control.name for control in explain(plain, None)]
+    told = explain(plain.model_copy(update={"canaries": canaries}), None)[-1]
+    assert (told.name, told.figure) == ("Canaries", "ε ≥ 1.25")
+    assert "490 of 1,000 mislabelled examples" in told.text
+    assert "not (1.25, 1e-05)-differentially private" in told.text
