@@ -1,7 +1,7 @@
 """The audit stage: the samples and references a file is asked with, its dense control, where its evidence goes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +44,7 @@ class Audits:
 
     evidence: list[Evidence]
     comparisons: list[Comparison]
-    members: Mapping[int, Array]
+    members: Mapping[int, Array] = field(default_factory=dict)
 
 
 def audit(path: PathLike, *, progress: Progress = silent, **options: Any) -> Evidence:
@@ -160,7 +160,7 @@ def audit_scores(
         zip_bytes=zip_bytes([path]),
     )
     dense, blind = (f"recorded answers come without {what}" for what in ("a dense control", "the inputs"))
-    return Audits([evidence(artifact, info, exam, attempted, budget or {}, dense, no_blind=blind)], [], {})
+    return Audits([evidence(artifact, info, exam, attempted, budget or {}, dense, no_blind=blind)], [])
 
 
 def exam_of_run(run: RunDir, data_root: str | None = None, seed: int | None = None) -> "Exam":
