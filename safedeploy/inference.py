@@ -25,7 +25,7 @@ def attribute(path: PathLike, sensitive: str, *, progress: Progress = silent, **
     path = Path(path)
     (artifact,), exam, examples = questioned([path], **samples)
     names = examples.dataset.columns if examples is not None else None
-    columns = parse_columns(sensitive, artifact.input_shape[0], names)
+    columns = parse_columns(sensitive, artifact.input_shape, names)
     stage = progress(f"infer column {sensitive} from {path.name}")
     return audit_attribute(artifact, exam, columns, name=sensitive, progress=stage)
 

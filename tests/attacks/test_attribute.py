@@ -100,12 +100,12 @@ def test_a_value_that_hardly_anyone_known_holds_is_no_candidate():
 
 def test_columns_are_named_by_number_range_or_name():
     names = ("age", "job=clerk", "job=nurse", "pay")
-    assert parse_columns("2", 4) == (2,)
-    assert parse_columns("0,2", 4) == (0, 2)
-    assert parse_columns("1-3", 4) == (1, 2, 3)
-    assert parse_columns("job", 4, names) == (1, 2)
-    assert parse_columns("job=nurse", 4, names) == (2,)
-    assert parse_columns("3", 4, names) == (3,)
+    assert parse_columns("2", (4,)) == (2,)
+    assert parse_columns("0,2", (4,)) == (0, 2)
+    assert parse_columns("1-3", (4,)) == (1, 2, 3)
+    assert parse_columns("job", (4,), names) == (1, 2)
+    assert parse_columns("job=nurse", (4,), names) == (2,)
+    assert parse_columns("3", (4,), names) == (3,)
 
 
 @pytest.mark.parametrize(
@@ -116,18 +116,24 @@ def test_columns_are_named_by_number_range_or_name():
         ("0-3", "leave the attacker some to know"),
         ("pay", "write a column's number from 0"),
         ("-1", "write a column's number from 0"),
-        ("3-1", "name each column once"),
+        ("3-1", "3-1 ends before it begins; write 1-3"),
     ],
 )
 def test_what_is_no_column_is_refused_in_one_line(text, fault):
     with pytest.raises(UserError, match=fault) as error:
-        parse_columns(text, 4)
+        parse_columns(text, (4,))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3,) * 2])
+def test_images_and_pairs_of_texts_have_no_columns(shape):
+    with pytest.raises(UserError, match="needs a table; this model takes inputs of shape"):
+        parse_columns("0", shape)
 
 
 def test_a_misspelt_name_gets_the_nearest():
     with pytest.raises(UserError, match="did you mean 'job'"):
-        parse_columns("jop", 4, ("age", "job=clerk", "job=nurse", "pay"))
+        parse_columns("jop", (4,), ("age", "job=clerk", "job=nurse", "pay"))
 
 
 def test_images_constants_and_numbers_in_groups_have_nothing_to_infer():

@@ -73,12 +73,13 @@ def sensitive_column(knowledge: Knowledge, columns: Sequence[int], most: int = 8
     return found
 
 
-def parse_columns(text: str, width: int, names: Sequence[str] | None = None) -> tuple[int, ...]:
+def parse_columns(text: str, shape: tuple[int, ...], names: Sequence[str] | None = None) -> tuple[int, ...]:
     """Columns as a person types them: '12', '3,7', '4-9', or a name out of `names` (n,).
 
     Columns of a one-hot group are called GROUP=VALUE, and GROUP alone names all of them.
-    Raises UserError for what is no column of an input of `width` columns.
+    shape: of one input, (columns,) for a table. Raises UserError for what is no column of it.
     """
+    _table(shape)
     if names is not None and not text.replace("-", "").replace(",", "").isdigit():
         found = tuple(at for at, name in enumerate(names) if text in (name, name.partition("=")[0]))
         if not found:
@@ -89,14 +90,20 @@ def parse_columns(text: str, width: int, names: Sequence[str] | None = None) -> 
         first, dash, last = part.strip().partition("-")
         if not first.isdigit() or (dash and not last.isdigit()):
             raise UserError(f"--sensitive {text}: write a column's number from 0, as in 12, 3,7 or 4-9")
+        if dash and int(last) < int(first):
+            raise UserError(f"--sensitive {text}: {part.strip()} ends before it begins; write {last}-{first}")
         columns.extend(range(int(first), int(last if dash else first) + 1))
-    _check(columns, (width,))
+    _check(columns, shape)
     return tuple(columns)
 
 
-def _check(columns: Sequence[int], shape: tuple[int, ...]) -> None:
+def _table(shape: tuple[int, ...]) -> None:
     if len(shape) != 1:
         raise UserError(f"a sensitive column needs a table; this model takes inputs of shape {shape}")
+
+
+def _check(columns: Sequence[int], shape: tuple[int, ...]) -> None:
+    _table(shape)
     if not columns or len(set(columns)) != len(columns):
         raise UserError(f"sensitive columns {_words(columns) or '(none)'}: name each column once")
     outside = [column for column in columns if not 0 <= column < shape[0]]
