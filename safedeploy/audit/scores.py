@@ -10,7 +10,7 @@ from safedeploy.artifacts.recorded import RecordedArtifact
 from safedeploy.attacks.membership.signals import scaled_logit
 from safedeploy.attacks.references import References
 from safedeploy.data.arrays import array_names, read_arrays
-from safedeploy.data.checks import labels_in_range, same_length, whole_labels
+from safedeploy.data.checks import labels_in_range, whole_labels
 from safedeploy.data.samples import Samples, content_digests
 from safedeploy.errors import UserError
 
@@ -37,7 +37,8 @@ def read_scores(path: Path) -> Recorded:
     answers = _answers(path, names, "", 2)
     y, member = read_arrays(path, "y", "member")
     labels = whole_labels(y, f"{path}: y")
-    same_length(answers, labels, str(path))
+    if len(answers) != len(labels):
+        raise UserError(f"{path}: {len(answers):,} rows of answers and {len(labels):,} labels in y; save row by row")
     labels_in_range(labels, answers.shape[1], f"{path}: y")
     inside = _flags(member, (len(labels),), f"{path}: member")
     if len(labels) > LARGEST:
@@ -73,6 +74,8 @@ def _answers(path: Path, names: list[str], prefix: str, axes: int) -> NDArray[np
     if values.ndim != axes or values.shape[-1] < 2 or not np.issubdtype(values.dtype, np.floating):
         shape = "(n, classes)" if axes == 2 else "(K, n, classes)"
         raise UserError(f"{name} is {values.dtype} {values.shape}; save {shape} floats of two classes or more")
+    if not len(values):
+        raise UserError(f"{name} holds no rows; save one a sample")
     if not np.isfinite(values).all():
         raise UserError(f"{name} holds NaN or infinite values; repair them or leave those rows out")
     if kind == "logits":
