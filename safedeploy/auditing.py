@@ -75,11 +75,14 @@ def audit_files(
     """
     from safedeploy.attacks.membership import select
     from safedeploy.audit.budget import check_budget
+    from safedeploy.audit.reference_store import require_references
 
     files = [Path(path) for path in paths]
     run = run_of_artifact(files[0]) if members is None and nonmembers is None else None
     check_budget(wanted := _budget(run, budget))
     asked = Asked(wanted, select(attacks or _usual(run)), None if references is None else Path(references))
+    if asked.references is not None:
+        require_references(asked.references)
     artifacts, exam, examples = questioned(files, members, nonmembers, output, data_root, seed)
     if canaries and (examples is None or examples.canaries is None):
         raise UserError(f"{files[0]} is not known to hold canaries: train with 'safedeploy compress --canaries 1000'")
@@ -276,7 +279,10 @@ def references_for(path: Path, artifact: Artifact, asked: Asked) -> "tuple[Refer
     if folder is None or not any(attack.references for attack in asked.attacks):
         return None, ""
     quantised = bool(getattr(artifact, "quantised", "int8" in path.name))
-    references, _, note = load_references(folder, path.name, quantised=quantised)
+    references, described, note = load_references(folder, path.name, quantised=quantised)
+    if asked.references is not None:
+        whose = f"the reference models are {described.model}, {described.method}, made for {described.made_for}"
+        note = f"{note}; {whose}: the more like the audited model, the stronger the attacks"
     return references, note
 
 

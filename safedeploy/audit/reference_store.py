@@ -60,6 +60,12 @@ def is_complete(folder: Path, number: int, described: ReferenceSet) -> bool:
         return False
 
 
+def require_references(folder: Path) -> None:
+    """Raises UserError where `folder` is none of 'safedeploy references'."""
+    if not (folder / SET).is_file():
+        raise UserError(f"{folder} holds no reference models (no {SET}); make them with 'safedeploy references'")
+
+
 def load_references(folder: Path, file: str | None, *, quantised: bool) -> tuple[References, ReferenceSet, str]:
     """The references in `folder` as they answer for an audited file, who they are, and one clause on what differs.
 
@@ -67,8 +73,7 @@ def load_references(folder: Path, file: str | None, *, quantised: bool) -> tuple
     those of the very file, else of the same precision, else of any. A cut-off build gives its whole pairs.
     Raises UserError where a file is missing or damaged, or no reference is complete.
     """
-    if not (folder / SET).is_file():
-        raise UserError(f"{folder} holds no reference models (no {SET}); make them with 'safedeploy references'")
+    require_references(folder)
     described = ReferenceSet.read(folder / SET)
     column, clause = choose(described, file, quantised=quantised)
     digests, labels = _arrays(folder / POOL, "digest", "y")

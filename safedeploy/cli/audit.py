@@ -74,9 +74,9 @@ def audit(
     from safedeploy.errors import UserError
     from safedeploy.rundir import require_writable
 
-    places: dict[Path | None, str] = {place: form_of(place, format_) for place in out or []}
     for place in out or []:
         require_writable(place)
+    places: dict[Path | None, str] = {place: form_of(place, format_) for place in out or []}
     asked: dict[str, Any] = {
         "budget": parse_budget(budget) if budget else None,
         "attacks": o.names(attacks),
@@ -90,7 +90,8 @@ def audit(
     }
     with shown() as progress:
         if scores is not None:
-            needless = [*map(str, files or []), *(f"--{name}" for name, value in given.items() if value is not None)]
+            unasked = {**given, "canaries": canaries or None, "data-root": data_root}
+            needless = [*map(str, files or []), *(f"--{name}" for name, value in unasked.items() if value is not None)]
             if needless:
                 raise UserError(f"--scores holds all that is judged: leave out {', '.join(needless)}")
             found = pipeline.audit_scores(scores, seed=seed, progress=progress, **asked)
@@ -100,6 +101,7 @@ def audit(
             )
         else:
             raise UserError("give a model file (.onnx or .pte) or --scores FILE; see 'safedeploy audit --help'")
-    printed: dict[Path | None, str] = {None: "json" if json else (format_ or Format.md).value}
-    show_audits(found, places or printed, thumbnails=thumbnails)
+    if json or not places:
+        places[None] = "json" if json else (format_ or Format.md).value
+    show_audits(found, places, thumbnails=thumbnails)
     finish([evidence.verdict for evidence in found.evidence], strict=strict)

@@ -77,7 +77,9 @@ def test_an_input_that_was_not_recorded_has_no_answer(tmp_path):
         ({"logits": np.zeros((40, 1))}, "two classes or more"),
         ({"logits": np.full((40, 3), np.nan)}, "NaN"),
         ({"y": np.full(40, 3)}, "out of range 0 to 2"),
-        ({"y": np.zeros(39)}, "39"),
+        ({"y": np.zeros(39)}, "40 rows of answers and 39 labels in y"),
+        ({"logits": np.zeros((0, 3)), "y": np.zeros(0), "member": np.zeros(0)}, "holds no rows"),
+        ({"logits": None, "probabilities": np.zeros((0, 3)), "y": np.zeros(0)}, "holds no rows"),
         ({"member": np.full(40, 2)}, "0 or 1"),
         ({"logits": None, "probabilities": np.ones((40, 3))}, "add up to 1"),
         ({"reference_member": np.zeros((2, 40))}, "neither 'reference_logits'"),
@@ -126,6 +128,8 @@ def test_scores_stand_alone_and_budgets_hold_for_them(typed, home):
     saved(home / "s.npz", n=200)
     assert "leave out model.onnx" in typed("audit", "model.onnx", "--scores", "s.npz").fault
     assert "leave out --references" in typed("audit", "--scores", "s.npz", "--references", "refs").fault
+    needless = typed("audit", "--scores", "s.npz", "--canaries", "--data-root", "d").fault
+    assert "leave out --canaries, --data-root" in needless
     logits = np.zeros((400, 3))
     logits[np.arange(400), np.arange(400) % 3] = np.where(np.arange(400) % 2 == 0, 9, RNG.normal(size=400))
     saved(home / "leaks.npz", n=400, logits=logits)

@@ -167,6 +167,9 @@ def test_each_out_file_is_in_the_form_of_its_suffix(typed, leaking, home):
     starts = {"a.json": "{", "a.xml": "<?xml", "a.sarif": "{", "a.html": "<!DOCTYPE html>", "a.md": "# Audit of"}
     for file, start in starts.items():
         assert (home / file).read_text().startswith(start)
+    both = typed("audit", leaking.model, *sides, "--out", "b.html", "--json")
+    assert json.loads(both.out) == json.loads((home / "a.json").read_text())
+    assert (home / "b.html").is_file()
     assert "say which with --format" in typed("audit", leaking.model, *sides, "--out", "a.txt").fault
     assert typed("audit", leaking.model, *sides, "--out", "a.txt", "--format", "json").code == 0
     assert (home / "a.txt").read_text().startswith("{")
