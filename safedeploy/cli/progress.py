@@ -47,15 +47,18 @@ def shown() -> Iterator[Progress]:
 def _lines(name: str) -> Callable[[float], None]:
     """A line when a stage is under way, every ten seconds, and when it is done; none where bad input ends it."""
     started = told = monotonic()
-    announced = False
+    announced = ended = False
 
     def tell(fraction: float) -> None:
-        nonlocal told, announced
+        nonlocal told, announced, ended
         now = monotonic()
         if not announced:
             announced = True
             print(f"{name} …", file=sys.stderr, flush=True)
+        if ended:
+            return
         if fraction >= 1:
+            ended = True
             print(f"{name}: done in {now - started:.0f} s", file=sys.stderr, flush=True)
         elif now - told > 10 and fraction > 0:
             told = now

@@ -130,6 +130,17 @@ def test_a_dense_control_that_is_not_there(audited):
     assert "dense.onnx does not exist" in audited("--dense", "dense.onnx")
 
 
+@pytest.mark.parametrize("attack", ["loss", "rmia-online"])
+def test_references_that_are_not_there_even_where_no_attack_would_read_them(audited, home, attack):
+    (home / "refs").mkdir()
+    assert "refs holds no reference models" in audited("--references", "refs", "--attacks", attack)
+    assert "nowhere holds no reference models" in audited("--references", "nowhere", "--attacks", attack)
+
+
+def test_the_beginning_of_an_attack_s_name_gets_its_whole(audited):
+    assert "did you mean 'rmia-offline'?" in audited("--attacks", "rmia")
+
+
 def test_timing_a_broken_file_among_good_ones(typed, stranger, home):
     (home / "broken.onnx").write_bytes(stranger.model.read_bytes()[:60])
     assert "broken.onnx" in typed("bench", stranger.model, "broken.onnx").fault
