@@ -89,9 +89,7 @@ def _declared(port: Any, path: Path, given: Sequence[int] | None, count: int) ->
     free = [axis for axis, size in enumerate(sizes[1:]) if not isinstance(size, int) or size < 1]
     if free and (own is None or len(own) != len(sizes) - 1):
         what = f"its input '{port.name}' has free sizes {sizes}"
-        raise UserError(
-            f"{path}: {what}; give samples of one size, or fix all but the batch when exporting"
-        )
+        raise UserError(f"{path}: {what}; give samples of one size, or fix all but the batch when exporting")
     shape = tuple(int(own[axis]) if axis in free else int(size) for axis, size in enumerate(sizes[1:]))  # type: ignore[index]
     return (sizes[0] if isinstance(sizes[0], int) and sizes[0] > 0 else 0), shape
 

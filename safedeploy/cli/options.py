@@ -42,7 +42,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JS
 
 def names(items: list[str] | None) -> list[str] | None:
     """Names from options that are repeated, hold commas, or both."""
-    return [name.strip() for item in items for name in item.split(",")] if items else None
+    return [name for item in items for part in item.split(",") if (name := part.strip())] if items else None
 
 
 def method_options(items: list[str] | None) -> dict[str, Any] | None:
