@@ -202,7 +202,7 @@ def audit_file(
 
     opened = artifact or open_artifact(path)
     artifact = remember(opened)
-    references, note = references_for(path, artifact, asked)
+    references, note = references_for(path, opened, asked)
     control: DenseControl | str = dense if isinstance(dense, str) else _dense_control(dense, exam, asked, run, progress)
     if references is not None:
         require_independent(references, exam)
@@ -278,8 +278,9 @@ def references_for(path: Path, artifact: Artifact, asked: Asked) -> "tuple[Refer
     folder = asked.references or (run.references if run and run.references.is_dir() else None)
     if folder is None or not any(attack.references for attack in asked.attacks):
         return None, ""
-    quantised = bool(getattr(artifact, "quantised", "int8" in path.name))
-    references, described, note = load_references(folder, path.name, quantised=quantised)
+    name = path.name if run else None  # a stranger's name says nothing of its precision
+    quantised = bool(getattr(artifact, "quantised", False))
+    references, described, note = load_references(folder, name, quantised=quantised)
     if asked.references is not None:
         whose = f"the reference models are {described.model}, {described.method}, made for {described.made_for}"
         note = f"{note}; {whose}: the more like the audited model, the stronger the attacks"

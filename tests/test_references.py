@@ -9,7 +9,10 @@ import pytest
 import torch
 
 from safedeploy import compress, export
+from safedeploy.artifacts.recognise import open_artifact
+from safedeploy.attacks.membership import select
 from safedeploy.audit.reference_store import load_references
+from safedeploy.auditing import Asked, references_for
 from safedeploy.compression import load_examples
 from safedeploy.data.halves import POOL
 from safedeploy.data.samples import content_digests
@@ -296,6 +299,10 @@ def test_like_gives_the_shape_and_the_classes_and_int8_where_the_file_is(digits,
     like = digits / "bundle" / "both" / "model.int8.onnx"
     folder = make_references_of_files(*strangers, tmp_path / "r", 2, like=like, model="mlp", epochs=1)
     assert ReferenceSet.read(folder / "references.json").files == ["model.onnx", "model.int8.onnx"]
+    renamed = tmp_path / "model.onnx"
+    renamed.write_bytes(like.read_bytes())
+    asked = Asked({}, select(["lira-online"]), folder)
+    assert "model.int8.onnx" in references_for(renamed, open_artifact(renamed), asked)[1]  # by content, not by name
     x = np.load(strangers[0])["x"]
     np.savez(tmp_path / "wrong.npz", x=x[:, :, :4], y=np.load(strangers[0])["y"])
     with pytest.raises(UserError, match="the model takes"):

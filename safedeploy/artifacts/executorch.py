@@ -6,12 +6,13 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from safedeploy.artifacts.base import Array, WhiteBox
+from safedeploy.artifacts.base import Array, Unopenable, WhiteBox
 from safedeploy.artifacts.batches import as_input, finite, in_batches
 from safedeploy.errors import UserError, missing_extra
 
@@ -52,6 +53,16 @@ class ExecuTorchArtifact:
         from safedeploy.artifacts.pte.whitebox import ExecuTorchWhiteBox
 
         return ExecuTorchWhiteBox(self)
+
+    @cached_property
+    def quantised(self) -> bool:
+        """Whether some stored tensors are of 8-bit integers; False where the file's inside cannot be read."""
+        from safedeploy.artifacts.pte.contents import tensors
+
+        try:
+            return any(values.dtype in (np.int8, np.uint8) for _, values in tensors(self.path.read_bytes()))
+        except Unopenable:
+            return False
 
     def _run(self, x: Array) -> tuple[Array]:
         import torch

@@ -23,7 +23,6 @@ FLOATS: dict[str, type[np.generic]] = {
 TOKENS: dict[str, type[np.generic]] = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 LABELS = ("tensor(int64)", "tensor(int32)")
 MAPS = ("seq(map(int64,tensor(float)))", "seq(map(string,tensor(float)))")
-EXACT = 2**24  # whole numbers below it survive float32
 
 
 @dataclass(frozen=True)

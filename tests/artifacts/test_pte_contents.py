@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from safedeploy.artifacts.executorch import ExecuTorchArtifact
 from safedeploy.artifacts.inspect import inspect
 from safedeploy.artifacts.pte import contents
 
@@ -41,6 +42,7 @@ def test_an_int8_file_shows_its_integers_and_a_sparse_layer_its_density(tmp_path
     assert (told["linear1.weight"].dtype, told["linear1.weight"].density) == ("int8", 0.5)
     assert told["linear1.weight.scale"].shape == [8]
     assert told["linear1.bias"].dtype == "int32"
+    assert ExecuTorchArtifact(tmp_path / "a.pte").quantised
 
 
 def test_kernels_outside_the_delegate_are_listed(tmp_path: Path) -> None:
@@ -54,3 +56,4 @@ def test_kernels_outside_the_delegate_are_listed(tmp_path: Path) -> None:
     assert found.operators == {"aten::addmm": 1, "aten::permute_copy": 1}
     assert found.tensors is not None
     assert sorted(one.shape for one in found.tensors) == [[3], [3, 6]]
+    assert not ExecuTorchArtifact(path).quantised
