@@ -17,19 +17,6 @@ class Format(StrEnum):
     sarif = "sarif"
 
 
-SUFFIXES = {".md": "md", ".json": "json", ".html": "html", ".htm": "html", ".xml": "junit", ".sarif": "sarif"}
-
-
-def form_of(place: Path, asked: Format | None) -> str:
-    """The form of a file: the one asked for, else the one its suffix names."""
-    from safedeploy.errors import UserError
-
-    form = asked.value if asked else SUFFIXES.get(place.suffix.lower())
-    if form is None:
-        raise UserError(f"--out {place}: its suffix is none of {', '.join(SUFFIXES)}; say which with --format")
-    return form
-
-
 def audit(
     files: Annotated[
         list[Path] | None,
@@ -72,11 +59,12 @@ def audit(
     from safedeploy.cli.progress import shown
     from safedeploy.cli.show import show_audits
     from safedeploy.errors import UserError
+    from safedeploy.report.formats import form_of
     from safedeploy.rundir import require_writable
 
     for place in out or []:
         require_writable(place)
-    places: dict[Path | None, str] = {place: form_of(place, format_) for place in out or []}
+    places: dict[Path | None, str] = {place: format_.value if format_ else form_of(place) for place in out or []}
     asked: dict[str, Any] = {
         "budget": parse_budget(budget) if budget else None,
         "attacks": o.names(attacks),

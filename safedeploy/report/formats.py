@@ -2,11 +2,22 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+from safedeploy.errors import UserError
 from safedeploy.report.junit import junit_xml
 from safedeploy.report.markdown import audits_markdown
 from safedeploy.report.sarif import sarif_json
 from safedeploy.results import Comparison, Evidence
+
+SUFFIXES = {".md": "md", ".json": "json", ".html": "html", ".htm": "html", ".xml": "junit", ".sarif": "sarif"}
+
+
+def form_of(place: Path) -> str:
+    """The form that the suffix of `place` names. Raises UserError where it names none."""
+    if place.suffix.lower() not in SUFFIXES:
+        raise UserError(f"--out {place}: its suffix is none of {', '.join(SUFFIXES)}; say which with --format")
+    return SUFFIXES[place.suffix.lower()]
 
 
 def render(
