@@ -1,0 +1,87 @@
+"""What ships (`bundle/TARGET/manifest.json`), and what is in a model file."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from safedeploy.results.base import ArtifactInfo, Probability, Result, ResultFile
+
+
+class Preprocessing(Result):
+    """(x · `scale` − mean) / std, per channel or column; `raw` says what x is before it."""
+
+    raw: str
+    scale: float
+    mean: list[float]
+    std: list[float]
+
+
+class Check(Result):
+    """A file's answers in its real runtime against the torch model's, on real validation inputs."""
+
+    samples: int
+    max_logit_difference: float
+    mean_logit_difference: float
+    top1_agreement: Probability
+    accuracy: Probability
+    torch_accuracy: Probability
+
+
+class Delegation(Result):
+    """ExecuTorch: operators the delegate took, and those it left to the portable kernels (name and count)."""
+
+    delegate: str
+    delegated: int
+    left: dict[str, int]
+
+
+class BundleFile(Result):
+    name: str
+    runtime: Literal["onnxruntime", "executorch"]
+    precision: Literal["float32", "int8"]
+    sha256: str
+    size_bytes: int
+    zip_bytes: int
+    check: Check
+    delegation: Delegation | None = None
+
+
+class Manifest(ResultFile):
+    """What ships (`bundle/TARGET/manifest.json`): nothing in it identifies a training example.
+
+    `versions` made and checked the files; `runtimes` is the package and first version that run them on the target.
+    """
+
+    target: str
+    model: str
+    input_shape: list[int]
+    input_dtype: Literal["float32"]
+    input_layout: Literal["NCHW", "NF"]
+    output: Literal["logits"]
+    preprocessing: Preprocessing
+    classes: list[str]
+    files: list[BundleFile]
+    versions: dict[str, str]
+    runtimes: dict[Literal["onnxruntime", "executorch"], str] = Field(default_factory=dict)
+
+
+class StoredTensor(Result):
+    """A constant in a model file, as it is stored; `density` is the share of its values that are not zero."""
+
+    name: str
+    dtype: str
+    shape: list[int]
+    nonzero: int
+    density: Probability
+    size_bytes: int
+
+
+class Inspection(ResultFile):
+    """What a model file holds. `white_box`: why it cannot be opened, or empty. `tensors`: None where hidden."""
+
+    artifact: ArtifactInfo
+    input_shape: list[int]
+    classes: int
+    white_box: str
+    operators: dict[str, int]
+    tensors: list[StoredTensor] | None

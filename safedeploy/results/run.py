@@ -1,0 +1,65 @@
+"""What a training run leaves: its summary, and the reference models made for it."""
+
+from typing import Any
+
+from pydantic import Field
+
+from safedeploy.results.base import Probability, Result, ResultFile
+
+
+class LayerDensity(Result):
+    name: str
+    shape: list[int]
+    kept: int
+    density: Probability
+
+
+class Summary(ResultFile):
+    """What training produced (`summary.json`): accuracy by role, densities, examples by role, cost."""
+
+    data: str
+    fingerprint: str
+    model: str
+    method: str
+    density: Probability
+    layers: list[LayerDensity]
+    parameters: int
+    accuracy: dict[str, float]
+    epochs: int
+    seconds: float
+    seed: int
+    device: str
+    versions: dict[str, str]
+    roles: dict[str, int]
+
+
+class Served(Result):
+    """Why a file has no answers of its own in a ReferenceSet: `by` has the same weights in the same precision.
+
+    `max_logit_difference`: the most by which the audited model's two files can have differed where they were checked.
+    """
+
+    by: str
+    max_logit_difference: float
+
+
+class ReferenceSet(ResultFile):
+    """What the reference models of one folder are (`references/references.json`).
+
+    `made_for`: the run or the files whose pool they halve. `fingerprint`: of the data. `recipe`: all that decides a
+    reference beside its number. `count`: how many were asked for; a cut-off build has fewer. `views`: answers a sample.
+    `files`: the exported files that answered. `pool`: samples. `versions`: that began the folder.
+    """
+
+    made_for: str
+    fingerprint: str
+    recipe: dict[str, Any]
+    model: str
+    method: str
+    seed: int
+    count: int
+    views: int
+    files: list[str]
+    served: dict[str, Served] = Field(default_factory=dict)
+    pool: int
+    versions: dict[str, str]
