@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from safedeploy.artifacts.base import Unopenable
 from safedeploy.artifacts.pte import contents
 from safedeploy.artifacts.pte.flatbuffer import Unreadable, root
+from safedeploy.artifacts.pte.program import array
 from safedeploy.artifacts.pte.rebuild import rebuild
 
 quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -73,3 +74,8 @@ def test_a_list_longer_than_its_file_is_refused() -> None:
     data = np.array([8], dtype="<u4").tobytes() + b"TEST" + table + layout + np.array([2**20], dtype="<u4").tobytes()
     with pytest.raises(Unreadable, match="a list reaches past its end"):
         root(data, (b"TEST",), "the table").numbers(0, "<u4")
+
+
+def test_a_constant_of_more_axes_than_any_array_is_refused() -> None:
+    with pytest.raises(Unreadable, match="a constant of 65 axes"):
+        array(b"\0" * 4, "<f4", (1,) * 65)

@@ -17,6 +17,7 @@ HEADER = b"eh00"
 DTYPES = {0: "u1", 1: "i1", 2: "<i2", 3: "<i4", 4: "<i8", 5: "<f2", 6: "<f4", 7: "<f8", 11: "?"}  # scalar_type.fbs
 KERNEL, DELEGATE = 1, 2  # members of the union InstructionArguments
 LARGEST = 2**28  # elements of one tensor; a damaged size must not ask for all memory
+MOST_AXES = 64  # of one constant: numpy has no more
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +158,9 @@ def _tensor(tensor: Table, constants: list[bytes]) -> TensorValue:
 
 
 def array(content: bytes, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    """The first elements of `content` in `shape`. Raises Unreadable where there are too few."""
+    """The first elements of `content` in `shape`. Raises Unreadable where there are too few, or too many axes."""
+    if len(shape) > MOST_AXES:
+        raise Unreadable(f"the file is damaged: a constant of {len(shape)} axes")
     count = math.prod(shape)
     if count > LARGEST or count * np.dtype(dtype).itemsize > len(content):
         raise Unreadable(f"the file is damaged: {len(content)} bytes for a constant of shape {shape}")
