@@ -66,6 +66,7 @@ def bench(
     if threads < 1:
         raise UserError(f"--threads {threads}: a file is timed on at least 1 thread")
     device = device or Local()
+    require_real(device)
     infos = [artifact_info(Path(path)) for path in paths]
     for info in infos:
         if info.format == "torch":
@@ -98,10 +99,11 @@ def measure(
 ) -> list[Measurement]:
     """Time `paths` by `rules`: a runner each, one busy at a time, in turns A B C A B C … until all have enough."""
     with contextlib.ExitStack() as stack:
+        connection = stack.enter_context(device.opened())
         sessions: list[Session] = []
         loaded = []
         for path in paths:  # one after another: the peak of one load must not slow the next
-            sessions.append(stack.enter_context(opened(Path(path), device)))
+            sessions.append(stack.enter_context(opened(Path(path), connection)))
             loaded.append(sessions[-1].load(threads, SEED))
         blocks: list[list[NDArray[np.int64]]] = [[] for _ in paths]
         while (done := min(share_done(of_file, rules) for of_file in blocks)) < 1:
@@ -114,6 +116,12 @@ def measure(
     if progress:
         progress(1.0)
     return [Measurement(*one) for one in zip(loaded, blocks, peaks, strict=True)]
+
+
+def require_real(device: Device) -> None:
+    """Raises UserError for a device whose speed means nothing."""
+    if device.emulated:
+        raise UserError(f"{device.name} is emulated: agreement only, no latency; time the file on a real device")
 
 
 def share_done(blocks: Sequence[NDArray[np.int64]], rules: Rules) -> float:

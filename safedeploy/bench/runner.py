@@ -1,12 +1,17 @@
-"""The one file sent to a device: opens a model in its runtime and answers timing commands, as JSON lines.
+"""The one file sent to a device: opens a model in its runtime, times it and lets it answer, told by JSON lines.
 
-Needs Python, numpy and the model's runtime, nothing else of safedeploy. Commands, one a line on standard input:
-  {"command": "load", "model": PATH, "threads": N, "seed": N}  ->  runtime, format, threads, batch, machine,
-      cold_load_ms, first_inference_ms, baseline_memory_bytes
+Needs Python 3.9 or newer, numpy and the model's runtime, nothing else of safedeploy. Commands, one a line on standard
+input:
+  {"command": "load", "model": PATH, "threads": N, "seed": N, "cores": [N, …] or null}  ->  runtime, format, threads,
+      cores, batch, machine, cold_load_ms, first_inference_ms, baseline_memory_bytes
   {"command": "block", "seconds": S}  ->  latencies_ns: one number a query, queries back to back for S seconds
+  {"command": "answer", "inputs": PATH.npy, "outputs": PATH.npy, "output": NAME or null}  ->  samples: how many of the
+      inputs (n, …) were answered; the file `outputs` holds the answers (n, …) of that output, null: the first
   {"command": "memory"}  ->  peak_memory_bytes
 Every answer is one line on standard output; {"error": TEXT} where a command failed. The end of input ends the runner.
 """
+
+from __future__ import annotations
 
 import json
 import os
@@ -15,46 +20,86 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-Query = Callable[[], None]
-
 INPUTS = 8  # different samples in turn, made before the clock starts
+BATCH = 64  # samples answered at once where a file leaves that free
 FLOATS = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}
+
+
+@dataclass(frozen=True)
+class Model:
+    """`query`: answers one of the random inputs. `answer`: the answers to a whole batch, of an output or the first."""
+
+    query: Callable[[], None]
+    answer: Callable[[Any, str | None], Any]
+    batch: int  # 0: any size
 
 
 def main() -> None:
     # native code may write to standard output: the answers get a descriptor of their own
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    query: Query | None = None
+    model: Model | None = None
     for line in sys.stdin:
-        command = json.loads(line)
+        asked = json.loads(line)
         try:
-            if command["command"] == "load":
-                query, answer = load(command["model"], command["threads"], command["seed"])
-            elif command["command"] == "block":
-                answer = {"latencies_ns": block(query, command["seconds"])}
+            if asked["command"] == "load":
+                pin(asked.get("cores"))
+                model, said = load(asked["model"], asked["threads"], asked["seed"])
+            elif asked["command"] == "memory":
+                said = {"peak_memory_bytes": peak_memory()}
+            elif model is None:
+                raise ValueError("no model is loaded")
+            elif asked["command"] == "block":
+                said = {"latencies_ns": block(model.query, asked["seconds"])}
             else:
-                answer = {"peak_memory_bytes": peak_memory()}
+                said = {"samples": answer(model, asked["inputs"], asked["outputs"], asked.get("output"))}
         except Exception as error:
-            answer = {"error": " ".join(str(error).split()) or type(error).__name__}
-        answers.write(json.dumps(answer) + "\n")
+            said = {"error": " ".join(str(error).split()) or type(error).__name__}
+        answers.write(json.dumps(said) + "\n")
         answers.flush()
 
 
-def load(model: str, threads: int, seed: int) -> tuple[Query, dict[str, Any]]:
-    """A function that answers one query of random normal inputs, and what is known after the first."""
+def pin(cores: list[int] | None) -> None:
+    """Keep to `cores`, and every thread that is made from now on with us."""
+    if cores is None:
+        return
+    if not hasattr(os, "sched_setaffinity"):
+        raise ValueError("this system pins no process to cores")
+    there = os.sched_getaffinity(0)
+    if absent := set(cores) - there:
+        named = [", ".join(map(str, sorted(some))) for some in (absent, there)]
+        raise ValueError(f"there is no core {named[0]} to run on (there are {named[1]})")
+    os.sched_setaffinity(0, cores)
+
+
+def load(model: str, threads: int, seed: int) -> tuple[Model, dict[str, Any]]:
+    """The model, with random normal inputs for its queries, and what is known after the first."""
     with Path(model).open("rb") as handle:
         is_executorch = handle.read(8)[4:] == b"ET12"
     return (open_executorch if is_executorch else open_onnx)(model, threads, seed)
 
 
-def block(query: Query | None, seconds: float) -> list[int]:
+def answer(model: Model, inputs: str, outputs: str, output: str | None) -> int:
+    """Answers to all of `inputs`, in batches of the size the model takes; the last one is filled up with zeros."""
+    import numpy as np
+
+    x = np.load(inputs)
+    step, found = model.batch or BATCH, []
+    for start in range(0, len(x), step):
+        part = x[start : start + step]
+        missing = (model.batch or len(part)) - len(part)
+        filled = np.concatenate([part, np.zeros((missing, *x.shape[1:]), x.dtype)])
+        found.append(np.asarray(model.answer(filled, output))[: len(part)])
+    np.save(outputs, np.concatenate(found))
+    return len(x)
+
+
+def block(query: Callable[[], None], seconds: float) -> list[int]:
     """Latency of each query in nanoseconds; the first, which finds the caches cold after a pause, is not counted."""
-    if query is None:
-        raise ValueError("no model is loaded")
     query()
     latencies = []
     now = time.perf_counter_ns()
@@ -67,7 +112,7 @@ def block(query: Query | None, seconds: float) -> list[int]:
     return latencies
 
 
-def open_onnx(model: str, threads: int, seed: int) -> tuple[Query, dict[str, Any]]:
+def open_onnx(model: str, threads: int, seed: int) -> tuple[Model, dict[str, Any]]:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -82,20 +127,23 @@ def open_onnx(model: str, threads: int, seed: int) -> tuple[Query, dict[str, Any
     if len(taken) != 1 or taken[0].type not in FLOATS:
         named = ", ".join(f"'{one.name}' {one.type}" for one in taken)
         raise ValueError(f"it takes {named}, not one floating-point input")
-    shape = [size if isinstance(size, int) and size > 0 else 1 for size in taken[0].shape]
-    feeds = [{taken[0].name: x} for x in samples(shape, FLOATS[taken[0].type], seed)]
-
-    turn = turns(feeds)
+    sizes = [size if isinstance(size, int) and size > 0 else 0 for size in taken[0].shape]
+    shape = [size or 1 for size in sizes]
+    name, dtype = taken[0].name, FLOATS[taken[0].type]
+    turn = turns([{name: x} for x in samples(shape, dtype, seed)])
 
     def query() -> None:
         session.run(None, next(turn))
 
+    def answer(x: Any, output: str | None) -> Any:
+        return session.run([output or session.get_outputs()[0].name], {name: x.astype(dtype)})[0]
+
     first = timed(query)
-    name = "onnxruntime " + ort.__version__
-    return query, facts("onnx", name, threads, shape[0], baseline, loaded - start, first)
+    known = facts("onnx", "onnxruntime " + ort.__version__, threads, shape[0], baseline, loaded - start, first)
+    return Model(query, answer, sizes[0]), known
 
 
-def open_executorch(model: str, threads: int, seed: int) -> tuple[Query, dict[str, Any]]:
+def open_executorch(model: str, threads: int, seed: int) -> tuple[Model, dict[str, Any]]:
     import importlib.metadata
 
     import torch
@@ -123,9 +171,12 @@ def open_executorch(model: str, threads: int, seed: int) -> tuple[Query, dict[st
     def query() -> None:
         method.execute(next(turn))
 
+    def answer(x: Any, output: str | None) -> Any:
+        return method.execute([torch.from_numpy(x.astype("float32"))])[0].numpy()
+
     name = "executorch " + importlib.metadata.version("executorch")
     pool = portable_lib._threadpool_get_thread_count()
-    return query, facts("executorch", name, pool, batch, baseline, loaded - start, first)
+    return Model(query, answer, batch), facts("executorch", name, pool, batch, baseline, loaded - start, first)
 
 
 def samples(shape: list[int], dtype: str, seed: int) -> list[Any]:
@@ -154,6 +205,7 @@ def facts(
         "format": kind,
         "runtime": runtime,
         "threads": threads,
+        "cores": sorted(affinity()),
         "batch": batch,
         "machine": machine(),
         "cold_load_ms": load_ns / 1e6,
@@ -180,14 +232,18 @@ def proc_status(field: str) -> int:
 def machine() -> dict[str, str]:
     cpus = colon_file("/proc/cpuinfo")
     named = [cpus[key] for key in ("model name", "Hardware", "CPU part") if cpus.get(key)]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "cpu": named[0] if named else platform.processor() or platform.machine(),
         "architecture": platform.machine(),
-        "cores": str(cores),
+        "cores": str(len(affinity())),
         "os": platform.platform(),
         "python": platform.python_version(),
     }
+
+
+def affinity() -> set[int]:
+    """The cores this process may run on; all of them where the system does not tell."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
 
 
 def colon_file(path: str) -> dict[str, str]:

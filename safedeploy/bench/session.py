@@ -10,16 +10,21 @@ from pathlib import Path
 from subprocess import Popen, TimeoutExpired
 from typing import IO, Any
 
-from safedeploy.bench.devices.base import Device
+from safedeploy.bench.devices.base import Connection
 from safedeploy.errors import UserError
 
 PATIENCE = 2.0  # seconds a runner has to end after its input has
+ADVICE = {  # by how a runner's error begins
+    "No module named": "install its runtime there",
+    "there is no core": "choose others with --cores",
+    "": "export it again or give another file",
+}
 
 
 @dataclass(frozen=True, eq=False)
 class Session:
     model: Path
-    device: Device
+    device: Connection
     process: "Popen[bytes]"
     place: str  # the model's path on the device
     log: IO[bytes]
@@ -37,13 +42,13 @@ class Session:
             raise self._failed(f"the runner ended ({self._ending()}); free some memory and try again")
         answer: dict[str, Any] = json.loads(line)
         if error := answer.get("error"):
-            absent = error.startswith("No module named")
-            advice = "install its runtime there" if absent else "export it again or give another file"
+            advice = next((advice for start, advice in ADVICE.items() if error.startswith(start)), ADVICE[""])
             raise self._failed(f"{error[:300]}; {advice}")
         return answer
 
     def load(self, threads: int, seed: int) -> dict[str, Any]:
-        return self.ask("load", model=self.place, threads=threads, seed=seed)
+        cores = None if self.device.cores is None else list(self.device.cores)
+        return self.ask("load", model=self.place, threads=threads, seed=seed, cores=cores)
 
     def close(self) -> None:
         """End the runner: by the end of its input, or by force."""
@@ -59,7 +64,7 @@ class Session:
             self.process.stdout.close()
 
     def _failed(self, what: str) -> UserError:
-        return UserError(f"timing {self.model} on {self.device.name}: {what}")
+        return UserError(f"running {self.model} on {self.device.name}: {what}")
 
     def _ending(self) -> str:
         self.close()
@@ -71,8 +76,8 @@ class Session:
 
 
 @contextlib.contextmanager
-def opened(model: Path, device: Device) -> Iterator[Session]:
-    """A runner for `model`, ended whatever happens."""
+def opened(model: Path, device: Connection) -> Iterator[Session]:
+    """A runner for `model` on a device that has been reached, ended whatever happens."""
     with tempfile.TemporaryFile() as log:
         process, place = device.start(model, log)
         session = Session(model, device, process, place, log)

@@ -179,6 +179,20 @@ def test_bad_requests_get_one_line(stack: Stack, tmp_path: Path) -> None:
         bench([tmp_path / "none.onnx"])
 
 
+def test_local_cores_reach_the_runner(stack: Stack) -> None:
+    core = min(os.sched_getaffinity(0))
+    (only,) = measure([stack(16, 1)], SHORT, threads=1, device=Local(cores=(core,)))
+    assert only.loaded["cores"] == [core]
+    with pytest.raises(UserError, match="there is no core 9999 to run on"):
+        measure([stack(16, 1)], SHORT, threads=1, device=Local(cores=(9999,)))
+
+
+def test_an_emulated_device_gives_no_latency(stack: Stack) -> None:
+    with pytest.raises(UserError, match="emulated: agreement only") as caught:
+        bench([stack(16, 1)], device=Local(name="emulator", emulated=True))
+    assert "\n" not in str(caught.value)
+
+
 def test_weights_alone_are_not_timed(tmp_path: Path) -> None:
     import safetensors.numpy
 

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from safedeploy.bench.devices.local import RUNNER
@@ -32,6 +34,12 @@ def test_it_imports_the_standard_library_numpy_and_runtimes_only() -> None:
     assert imports(tree) - set(sys.stdlib_module_names) <= ALLOWED
     top = ast.Module([node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)], [])
     assert imports(top) <= set(sys.stdlib_module_names), "a runtime is imported only when its format is met"
+
+
+def test_python_3_9_compiles_it() -> None:
+    """A host's own Python may be that old; `X | None` in an annotation is only read there, never run."""
+    tree = ast.parse(RUNNER.read_text(), feature_version=(3, 9))
+    assert any(isinstance(node, ast.ImportFrom) and node.module == "__future__" for node in tree.body)
 
 
 def conversation(runner: Path, *commands: dict[str, Any]) -> list[dict[str, Any]]:
@@ -85,3 +93,52 @@ def test_a_pte_is_timed_with_the_threads_asked_for(tmp_path: Path, batch: int) -
     )
     assert (loaded["format"], loaded["threads"], loaded["batch"]) == ("executorch", 3, batch)
     assert len(block["latencies_ns"]) > 1
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_pte_answers_whole_batches_and_the_rest_of_one(tmp_path: Path, batch: int) -> None:
+    import torch
+    from executorch.exir import to_edge
+
+    module = torch.nn.Linear(6, 3).eval()
+    path = tmp_path / "linear.pte"
+    path.write_bytes(to_edge(torch.export.export(module, (torch.zeros(batch, 6),))).to_executorch().buffer)
+    x = np.random.default_rng(0).standard_normal((7, 6)).astype(np.float32)
+    with torch.no_grad():
+        wanted = module(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(answered(path, x, tmp_path), wanted, rtol=1e-5, atol=1e-6)
+
+
+def answered(path: Path, x: Any, folder: Path, output: str | None = None) -> Any:
+    np.save(folder / "x.npy", x)
+    asked = {"command": "answer", "inputs": str(folder / "x.npy"), "outputs": str(folder / "y.npy"), "output": output}
+    load = {"command": "load", "model": str(path), "threads": 1, "seed": 0}
+    assert conversation(RUNNER, load, asked)[1] == {"samples": len(x)}
+    return np.load(folder / "y.npy")
+
+
+def test_an_onnx_file_answers_the_inputs_it_is_given(stack: Callable[[int, int], Path], tmp_path: Path) -> None:
+    import onnxruntime
+
+    path = stack(16, 2)
+    x = np.random.default_rng(1).standard_normal((130, 16)).astype(np.float32)
+    (wanted,) = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"x": x})
+    np.testing.assert_allclose(answered(path, x, tmp_path, "y"), wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_inputs_that_do_not_fit_are_an_error_and_no_answer(stack: Callable[[int, int], Path], tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((2, 5), np.float32))
+    asked = {"command": "answer", "inputs": str(tmp_path / "x.npy"), "outputs": str(tmp_path / "y.npy"), "output": None}
+    load = {"command": "load", "model": str(stack(16, 1)), "threads": 1, "seed": 0}
+    _, refused = conversation(RUNNER, load, asked)
+    assert "5" in refused["error"]
+    assert not (tmp_path / "y.npy").exists()
+
+
+def test_a_runner_keeps_to_the_cores_it_is_given(stack: Callable[[int, int], Path]) -> None:
+    core = min(os.sched_getaffinity(0))
+    load = {"command": "load", "model": str(stack(16, 1)), "threads": 1, "seed": 0}
+    loaded, free, absent = conversation(RUNNER, {**load, "cores": [core]}, load, {**load, "cores": [10_000]})
+    assert (loaded["cores"], loaded["machine"]["cores"]) == ([core], "1")
+    assert free["cores"] == [core], "a pinned process stays pinned"
+    assert absent["error"] == f"there is no core 10000 to run on (there are {core})"
