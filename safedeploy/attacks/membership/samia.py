@@ -76,7 +76,7 @@ def sensitivity(artifact: Artifact, x: Array, deviation: float, seed: int) -> Fl
     changes = [adding(deviation, seed, draw) for draw in range(DRAWS)]
 
     def read(logits: Array, rows: slice) -> Floats:
-        return np.abs(softmax(logits.astype(np.float64), axis=1) - before[rows]) / deviation
+        return np.asarray(np.abs(softmax(logits.astype(np.float64), axis=1) - before[rows]) / deviation)
 
     return mean_over_copies(artifact, x, changes, read)
 
