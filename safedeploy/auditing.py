@@ -328,9 +328,15 @@ def _control_of(path: Path, run: RunDir | None) -> Path | str:
 
 
 def _budget(run: RunDir | None, budget: Mapping[str, float] | None) -> Mapping[str, float]:
-    if budget is not None:
-        return budget
-    return read_recipe(run.recipe).audit.budget if run else {}
+    """What was asked for, else the recipe's, else that of the run's target."""
+    from safedeploy.export.targets import is_path, target_of_run
+
+    if budget is not None or run is None:
+        return budget or {}
+    recipe = read_recipe(run.recipe)
+    if recipe.audit.budget or (is_path(recipe.target) and not run.target.is_file()):  # a run older than such copies
+        return recipe.audit.budget
+    return target_of_run(run, recipe.target).budget.privacy
 
 
 def _usual(run: RunDir | None) -> Sequence[str]:

@@ -161,12 +161,14 @@ def train_run(run: RunDir, recipe: Recipe, progress: Progress) -> RunDir:
     import torch
     from safetensors.torch import save
 
+    from safedeploy.export.targets import keep_target
     from safedeploy.rundir import write_bytes
     from safedeploy.sparsity.masks import layer_densities, total_density
     from safedeploy.training.evaluate import accuracy
     from safedeploy.training.run import run_training
 
     recipe.write(run.recipe)
+    keep_target(run, recipe.target)
     examples.split.write(run.split)
     if examples.canaries is not None:
         examples.canaries.write(run.canaries)

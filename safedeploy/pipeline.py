@@ -26,7 +26,6 @@ from safedeploy.compression import (
     prepared,
     resume,
     silent,
-    target_name,
     train_run,
 )
 from safedeploy.data.dataset import preprocessing
@@ -60,11 +59,11 @@ __all__ = [
 def export(root: PathLike, target: str | None = None, *, progress: Progress = silent) -> Manifest:
     """Write the bundle of a run for `target` (the recipe's by default): every file verified in its real runtime."""
     from safedeploy.export.bundle import export_bundle
-    from safedeploy.export.targets import load_target
+    from safedeploy.export.targets import load_target, target_of_run
 
     run = open_run(Path(root))
     recipe = read_recipe(run.recipe)
-    wanted = load_target(target or recipe.target)
+    wanted = load_target(target) if target else target_of_run(run, recipe.target)
     module, examples = load(root), load_examples(run)
     validation = examples.samples("validation")
     return export_bundle(
@@ -125,19 +124,23 @@ def run(recipe: Recipe, runs: PathLike = "runs", *, fresh: bool = False, progres
     import shutil
 
     from safedeploy.attacks.membership import select
+    from safedeploy.export.targets import keep_target, load_target, require_same_target, target_of_run
 
-    asked = Asked(recipe.audit.budget, select(recipe.audit.attacks))
     made = RunDir(Path(runs) / recipe.name)
     kept = made.recipe.exists() and not fresh
     if kept and read_recipe(made.recipe) != recipe:
         raise UserError(f"{made.root} holds a run of another recipe: choose another --name, or --fresh to replace it")
-    target = target_name(recipe.target)
+    if kept:
+        require_same_target(made, recipe.target)
+    wanted = target_of_run(made, recipe.target) if kept else load_target(recipe.target)
+    target, asked = wanted.name, Asked(recipe.audit.budget or wanted.budget.privacy, select(recipe.audit.attacks))
     if not kept or not made.summary.exists():  # what would fail after the control's training fails before it
         examples, _, _ = prepared(recipe, made if kept else None)
         exam_of(examples, recipe.seed)
         if fresh and made.recipe.exists():
             shutil.rmtree(made.root)
         recipe.write(made.recipe)
+        keep_target(made, recipe.target)
         examples.split.write(made.split)
     dense = recipe.model_copy(update={"name": "dense", "method": MethodRecipe(name="dense", density=1.0)})
     parts = [(made.control, dense), (made, recipe)]
@@ -155,7 +158,7 @@ def run(recipe: Recipe, runs: PathLike = "runs", *, fresh: bool = False, progres
         for file in Manifest.read(folder / "manifest.json").files:
             path, place = folder / file.name, part.evidence(target, file.name)
             found = Evidence.read(place) if is_of(place, path, Evidence) else None
-            if not found or found.verdict.budget != recipe.audit.budget or not attacked_alike(found, path, asked):
+            if not found or found.verdict.budget != asked.budget or not attacked_alike(found, path, asked):
                 audit_file(path, exam, asked, control_file(part, path), named, made)[0].write(place)
             timed.append((path, part.timing(target, file.name)))
     if not all(is_of(place, path, Timing) for path, place in timed):

@@ -16,6 +16,7 @@ from safedeploy.data.halves import POOL
 from safedeploy.data.samples import check_disjoint, content_digests, read_samples
 from safedeploy.data.split import ROLES, Split
 from safedeploy.errors import UserError, unknown
+from safedeploy.export.targets import Target, load_target, target_of_run
 from safedeploy.recipe import Recipe, read_recipe
 from safedeploy.reference_build import Plan, build, require_startable, split_of
 from safedeploy.results import Manifest, Preprocessing, ReferenceSet, Served
@@ -104,7 +105,8 @@ def make_references_of_files(
         shape, classes = _told_by((Path(members), Path(nonmembers)))
     examples = _pool_of_files(Path(members), Path(nonmembers), shape, classes)
     made_for = f"{Path(members).name} and {Path(nonmembers).name}"
-    plan = _plan(made_for, recipe, examples, Path(out), count, views, _known(files) or usual, {})
+    wanted = load_target(recipe.target)
+    plan = _plan(made_for, recipe, wanted, examples, Path(out), count, views, _known(files) or usual, {})
     require_startable(plan)
     build(plan, progress(f"train and ask {count} references"))
     return plan.folder
@@ -119,12 +121,10 @@ def _plan_of_run(
     files: Sequence[str] | None,
     data_root: str | None,
 ) -> Plan:
-    from safedeploy.export.targets import load_target
-
     recipe = read_recipe(run.recipe)
     if not run.weights.is_file():
         raise UserError(f"{run.root} has no weights yet: finish it with 'safedeploy compress --resume {run.root}'")
-    wanted = load_target(target or recipe.target)
+    wanted = load_target(target) if target else target_of_run(run, recipe.target)
     place = run.bundle(wanted.name) / "manifest.json"
     if not place.is_file():
         typed = f"safedeploy export {run.root}" + (f" --target {target}" if target else "")
@@ -137,12 +137,13 @@ def _plan_of_run(
         apart = shipped[FLOAT32] + shipped[SAME_WEIGHTS]  # each was checked against the same torch answers
         served[SAME_WEIGHTS] = Served(by=FLOAT32, max_logit_difference=apart)
     changed = recipe.model_copy(update={"target": target or recipe.target})
-    return _plan(run.root.name, changed, load_examples(run, data_root), folder, count, views, chosen, served)
+    return _plan(run.root.name, changed, wanted, load_examples(run, data_root), folder, count, views, chosen, served)
 
 
 def _plan(
     made_for: str,
     recipe: Recipe,
+    target: Target,
     examples: Examples,
     folder: Path,
     count: int,
@@ -150,8 +151,6 @@ def _plan(
     files: Sequence[str],
     served: dict[str, Served],
 ) -> Plan:
-    from safedeploy.export.targets import load_target
-
     need_torch("making reference models")
     if count < 1:
         raise UserError(f"--count {count}: at least one reference model is needed")
@@ -162,7 +161,6 @@ def _plan(
         from safedeploy.export.executorch import require_executorch
 
         require_executorch()
-    target = load_target(recipe.target)
     decides: dict[str, Any] = recipe.model_dump(
         mode="json", include={"split", "model", "method", "training"}, exclude_none=True
     )

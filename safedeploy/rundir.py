@@ -88,6 +88,11 @@ class RunDir:
         return self.root / "recipe.toml"
 
     @property
+    def target(self) -> Path:
+        """The run's copy of a target that is a user's own file."""
+        return self.root / "target.toml"
+
+    @property
     def split(self) -> Path:
         return self.root / "split.npz"
 
@@ -124,6 +129,10 @@ class RunDir:
 
     def timing(self, target: str, file: str) -> Path:
         return self.benches(target) / f"{file}.json"
+
+    def verification(self, target: str) -> Path:
+        """What the checks of a bundle found."""
+        return self.root / "verify" / f"{target}.json"
 
     @property
     def report(self) -> Path:
