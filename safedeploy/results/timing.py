@@ -29,10 +29,21 @@ class Ratio(Result):
     blocks: int
 
 
+class DeviceState(Result):
+    """A device at one moment. `screen`: on, off, or unknown. `sensor` says what the temperature, °C, is of."""
+
+    screen: Literal["on", "off"] | None = None
+    temperature_c: float | None = None
+    sensor: str | None = None
+
+
 class Timing(ResultFile):
     """One file timed on one device (`bench/*.json`).
 
-    `peak_memory_bytes` is the resident peak of a process that holds this file alone.
+    `peak_memory_bytes` is the resident peak of a process that holds this file alone. `machine` is what the machine said
+    of itself. `complete` is false where the device failed before the protocol was met; `cores`: those the runner was
+    kept to. `before` and `after`: the device around the turns of all files; `cooldown_seconds`: how long this file
+    waited in all for the device to be as cool as before.
     """
 
     artifact: ArtifactInfo
@@ -48,3 +59,8 @@ class Timing(ResultFile):
     peak_memory_bytes: int
     baseline_memory_bytes: int
     ratio: Ratio | None = None
+    complete: bool = True
+    cores: list[int] | None = None
+    before: DeviceState | None = None
+    after: DeviceState | None = None
+    cooldown_seconds: float = 0.0

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safedeploy.bench.devices.choose import choose, core_numbers
+from safedeploy.bench.devices.choose import choose
+from safedeploy.bench.devices.cores import core_numbers
 from safedeploy.bench.devices.local import Local
 from safedeploy.errors import UserError
 

@@ -1,9 +1,12 @@
 """What a device is to the timing protocol: somewhere files can be put and `runner.py` started beside them."""
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from subprocess import Popen
 from typing import IO, Protocol
+
+from safedeploy.results.timing import DeviceState
 
 
 class Connection(Protocol):
@@ -20,6 +23,15 @@ class Connection(Protocol):
     @property
     def cores(self) -> tuple[int, ...] | None:
         """The cores a runner pins itself to, by the numbers the device's kernel gives them; None: all it may use."""
+        ...
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """What the device says of itself beside what its runner says."""
+        ...
+
+    def state(self) -> DeviceState | None:
+        """Screen and temperature now; None where there is nobody to ask."""
         ...
 
     def push(self, file: Path) -> str:

@@ -24,6 +24,13 @@ class Local:
     def opened(self) -> Iterator["Local"]:
         yield self
 
+    @property
+    def facts(self) -> dict[str, str]:
+        return {}
+
+    def state(self) -> None:
+        return None
+
     def push(self, file: Path) -> str:
         return str(file.resolve())
 

@@ -1,0 +1,75 @@
+"""What a device says of itself: its name and system, its cores, its screen and its temperature."""
+
+import re
+
+from safedeploy.bench.devices.cores import core_numbers
+from safedeploy.bench.devices.remote import Shell
+from safedeploy.results.timing import DeviceState
+
+PROPERTIES = {  # of Android, by what a result calls them
+    "manufacturer": "ro.product.manufacturer",
+    "model": "ro.product.model",
+    "soc": "ro.soc.model",
+    "platform": "ro.board.platform",
+    "android": "ro.build.version.release",
+    "api": "ro.build.version.sdk",
+    "abis": "ro.product.cpu.abilist",
+}
+CPU_ZONE = re.compile(r"cpu|soc|x86_pkg|^(big|mid|little)$", re.IGNORECASE)  # thermal zones that follow the processor
+ZONES = (
+    "for z in /sys/class/thermal/thermal_zone*; do "
+    'echo "zone $(cat $z/temp 2>/dev/null) $(cat $z/type 2>/dev/null)"; done'
+)
+BATTERY = "dumpsys battery 2>/dev/null"
+POWER = "dumpsys power 2>/dev/null"
+CORES = (
+    "cat /sys/devices/system/cpu/present; for c in /sys/devices/system/cpu/cpu[0-9]*; do "
+    'echo "${c##*/cpu} $(cat $c/cpufreq/cpuinfo_max_freq 2>/dev/null)"; done'
+)
+
+
+def properties(shell: Shell) -> dict[str, str]:
+    """Of an Android device; a property that it has not is left out."""
+    names = list(PROPERTIES)
+    answered = shell("; ".join(f'echo "$(getprop {PROPERTIES[name]})"' for name in names)).splitlines()
+    return {name: value.strip() for name, value in zip(names, answered, strict=False) if value.strip()}
+
+
+def clusters(shell: Shell) -> dict[int, int]:
+    """The highest frequency of every core, kHz, by its number; 0 where the device does not tell."""
+    first, *lines = shell(CORES).splitlines() or [""]
+    found = dict.fromkeys(core_numbers(first.strip()), 0) if first.strip() else {}
+    for line in lines:
+        core, _, frequency = line.partition(" ")
+        if core.isdigit():
+            found[int(core)] = int(frequency) if frequency.strip().isdigit() else 0
+    return dict(sorted(found.items()))
+
+
+def state(shell: Shell) -> DeviceState:
+    text = shell(f"{ZONES}; {BATTERY}; {POWER}; true")
+    awake = re.search(r"mWakefulness=(\w+)", text)
+    temperature, sensor = hottest(text)
+    screen = None if awake is None else "on" if awake[1] == "Awake" else "off"
+    return DeviceState(screen=screen, temperature_c=temperature, sensor=sensor)
+
+
+def hottest(text: str) -> tuple[float | None, str | None]:
+    """The warmest of the processor's thermal zones, else the battery, in °C; and which sensor that is."""
+    zones = []
+    for line in text.splitlines():
+        kind, _, rest = line.partition(" ")
+        value, _, name = rest.partition(" ")
+        if kind == "zone" and CPU_ZONE.search(name.strip()) and re.fullmatch(r"-?\d+", value):
+            degrees = celsius(int(value))
+            if 0 < degrees < 150:
+                zones.append(degrees)
+    if zones:
+        return max(zones), f"the warmest of {len(zones)} thermal zones of the processor"
+    battery = re.search(r"^\s*temperature: (\d+)", text, re.MULTILINE)
+    return (int(battery[1]) / 10, "battery") if battery else (None, None)
+
+
+def celsius(value: int) -> float:
+    """A thermal zone's number: thousandths of a degree, on some devices tenths or whole degrees."""
+    return value / 1000 if abs(value) >= 1000 else value / 10 if abs(value) >= 200 else float(value)
