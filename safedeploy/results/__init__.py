@@ -2,6 +2,7 @@
 
 from safedeploy.results.base import Access, ArtifactInfo, Probability, Result, ResultFile, SampleCounts
 from safedeploy.results.bundle import BundleFile, Check, Delegation, Inspection, Manifest, Preprocessing, StoredTensor
+from safedeploy.results.device import Agreement, Package, TreeLock
 from safedeploy.results.evidence import (
     AttackEvidence,
     AttackNotRun,
@@ -44,6 +45,7 @@ from safedeploy.results.timing import Percentiles, Ratio, Timing
 
 __all__ = [
     "Access",
+    "Agreement",
     "ArtifactInfo",
     "AttackEvidence",
     "AttackNotRun",
@@ -76,6 +78,7 @@ __all__ = [
     "NullBand",
     "NullFigure",
     "OwnCut",
+    "Package",
     "Percentiles",
     "Preprocessing",
     "Probability",
@@ -94,6 +97,7 @@ __all__ = [
     "Task",
     "Timing",
     "TprAtFpr",
+    "TreeLock",
     "ValueAuc",
     "Verdict",
 ]

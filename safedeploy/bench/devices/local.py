@@ -42,6 +42,13 @@ class Local:
         return started([sys.executable, str(RUNNER)], log), self.push(model)
 
 
-def started(command: list[str], log: IO[bytes]) -> "subprocess.Popen[bytes]":
+def started(command: list[str], log: IO[bytes], environment: dict[str, str] | None = None) -> "subprocess.Popen[bytes]":
     """A process with pipes in and out and `log` as standard error; Ctrl-C reaches ours alone, which then ends it."""
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True)
+    return subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        start_new_session=True,
+    )
