@@ -18,6 +18,7 @@ def make_recipe(
     model: str | None = None,
     method: str | None = None,
     density: float | None = None,
+    structure: str | None = None,
     attacker: str | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
@@ -54,7 +55,7 @@ def make_recipe(
     typed = dict(options or {}) if attacker is None else {**(options or {}), "attacker": attacker}
     _put(filled, "data", source=data, root=_absolute(data_root), label=label)
     _put(filled, "model", name=model)
-    _put(filled, "method", name=method, density=density, options=_merged(filled, typed))
+    _put(filled, "method", name=method, density=density, structure=structure, options=_merged(filled, typed))
     _put(filled, "training", epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, device=device)
     _put(filled, "training", canaries=canaries)
     _put(filled, "audit", budget=dict(budget) if budget else None, attacks=attacks and list(attacks))

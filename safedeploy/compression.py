@@ -140,17 +140,25 @@ def fresh(recipe: Recipe, examples: Examples) -> tuple["nn.Module", "Hooks"]:
     from safedeploy.methods.base import Context
     from safedeploy.methods.registry import make_method
     from safedeploy.models.zoo import build_model
-    from safedeploy.sparsity.budget import erk
-    from safedeploy.sparsity.masks import shapes
+    from safedeploy.sparsity.structure import require_reachable
     from safedeploy.training.device import make_accelerator
 
     dataset = examples.dataset
     module = build_model(recipe.model.name, dataset.input_shape, len(dataset.class_names), recipe.seed)
-    known = [examples.samples(role) for role in ("member_known", "nonmember_known", "validation")]
-    context = Context(recipe.method.density, recipe.seed, len(dataset.class_names), dataset.input_shape, *known)
-    hooks = make_method(recipe.method, context)
-    if recipe.method.density < 1:
-        erk(shapes(module), recipe.method.density)
+    method = recipe.method
+    context = Context(
+        density=method.density,
+        seed=recipe.seed,
+        classes=len(dataset.class_names),
+        input_shape=dataset.input_shape,
+        members=examples.samples("member_known"),
+        nonmembers=examples.samples("nonmember_known"),
+        validation=examples.samples("validation"),
+        structure=method.structure,
+    )
+    hooks = make_method(method, context)
+    if method.density < 1:
+        require_reachable(module, dataset.input_shape, method.density, method.structure)
     make_accelerator(recipe.training.device, recipe.training.precision)
     return module, hooks
 

@@ -60,14 +60,15 @@ def export(root: PathLike, target: str | None = None, *, progress: Progress = si
     """Write the bundle of a run for `target` (the recipe's by default): every file verified in its real runtime."""
     from safedeploy.export.bundle import export_bundle
     from safedeploy.export.targets import load_target, target_of_run
+    from safedeploy.sparsity.structure import as_shipped
 
     run = open_run(Path(root))
     recipe = read_recipe(run.recipe)
     wanted = load_target(target) if target else target_of_run(run, recipe.target)
-    module, examples = load(root), load_examples(run)
+    trained, examples = load(root), load_examples(run)
     validation = examples.samples("validation")
     return export_bundle(
-        module,
+        as_shipped(trained, examples.dataset.input_shape, recipe.method.structure),
         run.bundle(wanted.name),
         wanted,
         model_name=recipe.model.name,
@@ -76,6 +77,8 @@ def export(root: PathLike, target: str | None = None, *, progress: Progress = si
         calibration=validation.x,
         x=validation.x,
         y=validation.y,
+        structure=recipe.method.structure,
+        trained=trained,
         progress=progress(f"export for {wanted.name}"),
     )
 

@@ -13,6 +13,7 @@ from safedeploy.errors import UserError, unknown
 from safedeploy.rundir import write_text
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+Structure = Literal["irregular", "channel"]
 
 TPR_BUDGET = re.compile(r"tpr@(0?\.\d+)")  # the false-positive rate it asks about
 
@@ -56,10 +57,13 @@ class ModelRecipe(Section):
 
 
 class MethodRecipe(Section):
-    """`density`: share of prunable weights kept. `options`: the method's own."""
+    """`density`: share of prunable weights kept. `structure`: single weights, or whole channels, which are removed from
+    the files that ship. `options`: the method's own.
+    """
 
     name: str = "safecompress"
     density: Annotated[float, Field(gt=0, le=1)] = 0.05
+    structure: Structure = "irregular"
     options: dict[str, Any] = {}
 
 

@@ -267,7 +267,9 @@ def _answers(
 def _export(plan: Plan, module: "nn.Module", part: Examples, exporter: "Exporter", folder: Path) -> list[Path]:
     """The plan's files of `module`, made as a bundle's are, in `folder`."""
     from safedeploy.export import executorch, onnx_int8
+    from safedeploy.sparsity.structure import as_shipped
 
+    module = as_shipped(module, part.dataset.input_shape, plan.recipe.method.structure)
     how, name, shape = plan.target.quantisation, plan.described.model, part.dataset.input_shape
     files = [folder / file for file in plan.described.files]
     if any(file.suffix == ".onnx" for file in files):
@@ -293,6 +295,7 @@ def _decides(described: ReferenceSet) -> dict[str, object]:
     """What references in one folder have in common, flat, named as an error names it."""
     flat: dict[str, object] = {"data": described.fingerprint[:12], "samples": described.pool, "seed": described.seed}
     flat.update(views=described.views, files=",".join(described.files))
+    flat["method.structure"] = "irregular"  # the only one, when older folders were begun
     for section, values in described.recipe.items():
         flat.update({f"{section}.{key}": value for key, value in values.items()})
     return flat

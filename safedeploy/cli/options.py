@@ -15,6 +15,9 @@ ModelOption = Annotated[
 ]
 MethodOption = Annotated[str | None, typer.Option("--method", help="dense, magnitude, set, rigl or safecompress.")]
 DensityOption = Annotated[float | None, typer.Option("--density", help="Share of weights kept, 0 to 1.")]
+StructureOption = Annotated[
+    str | None, typer.Option("--structure", help="irregular: single weights. channel: channels, removed at export.")
+]
 AttackerOption = Annotated[str | None, typer.Option("--attacker", help="safecompress: simulate black, white or both.")]
 EpochsOption = Annotated[int | None, typer.Option("--epochs", help="Passes over the members.")]
 BatchSizeOption = Annotated[int | None, typer.Option("--batch-size")]

@@ -17,6 +17,7 @@ from safedeploy.export.quiet import quiet
 from safedeploy.export.reference import reference_logits
 from safedeploy.export.targets import FileName, Target, precision_of, runtime_of
 from safedeploy.export.verify import Logits, check, require
+from safedeploy.recipe import Structure
 from safedeploy.results import BundleFile, Delegation, Manifest, Preprocessing
 from safedeploy.rundir import make_folder
 from safedeploy.versions import versions
@@ -36,12 +37,15 @@ def export_bundle(
     calibration: NDArray[np.float32],
     x: NDArray[np.float32],
     y: NDArray[np.int64],
+    structure: Structure = "irregular",
+    trained: "torch.nn.Module | None" = None,
     progress: Callable[[float], None] | None = None,
 ) -> Manifest:
     """Make the files `target` wants out of `module`, check each in its real runtime, and put them into `folder`.
 
     calibration, x: (n, *input_shape) float32, preprocessed; calibration sets int8 ranges, x and y (n,) judge the files.
-    progress: told the share done, 0 to 1.
+    structure: of the module's sparsity, for the manifest. trained: what the files are held against, where `module` is
+    a smaller form of it. progress: told the share done, 0 to 1.
     `folder` is replaced as a whole, and only when every file is within the target's tolerance: until then an earlier
     bundle stays as it was. The caller's module is not changed. The manifest names no path and no training example.
     Raises UserError for inputs that do not fit the module, a module that cannot be exported, a missing extra, or a
@@ -55,7 +59,8 @@ def export_bundle(
         require_executorch()
     model = copy.deepcopy(module).cpu().eval()
     input_shape = x.shape[1:]
-    reference = reference_logits(model, model_name, class_names, calibration, x, y)
+    judge = model if trained is None else copy.deepcopy(trained).cpu().eval()
+    reference = reference_logits(judge, model_name, class_names, calibration, x, y)
     make_folder(folder.parent)
     try:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
@@ -73,6 +78,8 @@ def export_bundle(
             manifest = Manifest(
                 target=target.name,
                 model=model_name,
+                structure=structure,
+                parameters=sum(parameter.numel() for parameter in model.parameters()),
                 input_shape=list(input_shape),
                 input_dtype="float32",
                 input_layout="NCHW" if len(input_shape) == 3 else "NF",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict
 
 from safedeploy.data.samples import Samples
+from safedeploy.recipe import Structure
 
 
 class Options(BaseModel):
@@ -24,3 +25,4 @@ class Context:
     members: Samples
     nonmembers: Samples
     validation: Samples
+    structure: Structure = "irregular"

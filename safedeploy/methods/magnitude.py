@@ -1,12 +1,14 @@
-"""`magnitude`: train dense, prune once by magnitude, fine-tune with the mask (Han et al. 2015); budgets by ERK."""
+"""`magnitude`: train dense, prune once by magnitude, fine-tune with the mask (Han et al. 2015).
+
+Single weights by ERK budgets, or whole channels, ranked over the network.
+"""
 
 from typing import Annotated
 
 from pydantic import Field
 
 from safedeploy.methods.base import Context, Options
-from safedeploy.sparsity.budget import erk
-from safedeploy.sparsity.masks import largest_masks, shapes
+from safedeploy.sparsity.structure import masks_by_magnitude
 from safedeploy.training.hooks import Hooks
 from safedeploy.training.loop import Training
 
@@ -19,14 +21,12 @@ class MagnitudeOptions(Options):
 
 class Magnitude(Hooks):
     def __init__(self, options: MagnitudeOptions, context: Context) -> None:
-        self.options, self.density = options, context.density
-
-    def begin(self, training: Training) -> None:
-        erk(shapes(training.module), self.density)  # a density that cannot be met fails before the training
+        self.options, self.context = options, context
 
     def after_step(self, training: Training) -> None:
         if training.step == max(1, round(self.options.prune_at * training.total_steps)):
-            training.set_masks(largest_masks(training.module, erk(shapes(training.module), self.density)))
+            shape, density, structure = self.context.input_shape, self.context.density, self.context.structure
+            training.set_masks(masks_by_magnitude(training.module, shape, density, structure))
 
 
 def make(options: MagnitudeOptions, context: Context) -> Hooks:

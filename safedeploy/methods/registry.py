@@ -17,11 +17,12 @@ class Entry:
     module: str
     options: str
     sparse: bool
+    structures: tuple[str, ...] = ("irregular",)
 
 
 METHODS = {
     "dense": Entry("dense", "DenseOptions", sparse=False),
-    "magnitude": Entry("magnitude", "MagnitudeOptions", sparse=True),
+    "magnitude": Entry("magnitude", "MagnitudeOptions", sparse=True, structures=("irregular", "channel")),
     "rigl": Entry("rigl", "RiglOptions", sparse=True),
     "safecompress": Entry("safecompress", "SafeCompressOptions", sparse=True),
     "set": Entry("set", "SetOptions", sparse=True),
@@ -49,6 +50,14 @@ def make_method(recipe: MethodRecipe, context: Context) -> Hooks:
     options = read_options(recipe)
     if not METHODS[recipe.name].sparse and recipe.density != 1:
         raise UserError(f"--method {recipe.name} keeps every weight: leave out --density {recipe.density:g}")
+    _require_structure(recipe)
     make: Any = import_module(f"safedeploy.methods.{METHODS[recipe.name].module}").make
     hooks: Hooks = make(options, context)
     return hooks
+
+
+def _require_structure(recipe: MethodRecipe) -> None:
+    if recipe.structure not in METHODS[recipe.name].structures:
+        able = " or ".join(name for name, entry in METHODS.items() if recipe.structure in entry.structures)
+        keeps = "keeps every weight" if not METHODS[recipe.name].sparse else "prunes single weights only, so far"
+        raise UserError(f"--method {recipe.name} {keeps}: for --structure {recipe.structure} choose --method {able}")

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from safedeploy.recipe import Structure
 from safedeploy.results.base import ArtifactInfo, Probability, Result, ResultFile
 
 
@@ -50,10 +51,14 @@ class Manifest(ResultFile):
     """What ships (`bundle/TARGET/manifest.json`): nothing in it identifies a training example.
 
     `versions` made and checked the files; `runtimes` is the package and first version that run them on the target.
+    `structure`: of the sparsity; with `channel`, the files hold what was left after whole channels were removed.
+    `parameters`: weights, biases and norms of the model in the files; None where an older safedeploy wrote them.
     """
 
     target: str
     model: str
+    structure: Structure = "irregular"
+    parameters: int | None = None
     input_shape: list[int]
     input_dtype: Literal["float32"]
     input_layout: Literal["NCHW", "NF"]

@@ -50,7 +50,7 @@ def test_a_method_is_given_the_known_roles_and_validation(data):
 
 def test_a_context_holds_nothing_else():
     names = [field.name for field in dataclasses.fields(Context)]
-    assert names == ["density", "seed", "classes", "input_shape", "members", "nonmembers", "validation"]
+    assert names == ["density", "seed", "classes", "input_shape", "members", "nonmembers", "validation", "structure"]
 
 
 @pytest.mark.parametrize("method", ["safecompress", "set"])
