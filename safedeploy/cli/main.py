@@ -40,6 +40,7 @@ def _options(
 
 
 COMMANDS = (
+    "plan",
     "run",
     "compress",
     "export",

@@ -40,6 +40,16 @@ from safedeploy.results.inference import (
     Resemblance,
     ValueAuc,
 )
+from safedeploy.results.plan import (
+    Estimate,
+    Plan,
+    PlanAdvice,
+    PlanCheck,
+    PlanLimit,
+    PlannedFile,
+    PlannedLayer,
+    PlanRule,
+)
 from safedeploy.results.run import LayerDensity, ReferenceSet, Served, Summary
 from safedeploy.results.timing import Percentiles, Ratio, Timing
 
@@ -66,6 +76,7 @@ __all__ = [
     "Delegation",
     "DenseControl",
     "EpsilonBound",
+    "Estimate",
     "Evidence",
     "ExposedMember",
     "HardestTenth",
@@ -80,6 +91,13 @@ __all__ = [
     "OwnCut",
     "Package",
     "Percentiles",
+    "Plan",
+    "PlanAdvice",
+    "PlanCheck",
+    "PlanLimit",
+    "PlanRule",
+    "PlannedFile",
+    "PlannedLayer",
     "Preprocessing",
     "Probability",
     "Ratio",

@@ -1,0 +1,37 @@
+"""`safedeploy plan`: what a sparsity will buy on a target's runtimes, before anybody trains."""
+
+from typing import Annotated
+
+import typer
+
+from safedeploy.cli import options as o
+
+
+def plan(
+    model: Annotated[str, typer.Option("--model", help="Zoo name, package.module:factory or file.py:factory.")],
+    target: o.TargetOption = None,
+    density: Annotated[float, typer.Option("--density", help="Share of weights kept, 0 to 1.")] = 0.1,
+    structure: Annotated[str, typer.Option("--structure", help="irregular (zeros anywhere) or channel.")] = "irregular",
+    input_shape: Annotated[str, typer.Option("--input", help="One input: 3x32x32, or 446 columns.")] = "3x32x32",
+    classes: Annotated[int, typer.Option("--classes", min=2)] = 10,
+    values: Annotated[str | None, typer.Option("--values", help="float32 or int8 files only.")] = None,
+    layers: Annotated[bool, typer.Option("--layers", help="A row a layer, not one a kind of layer.")] = False,
+    json: o.JsonOption = False,
+) -> None:
+    """Per runtime and layer: what this sparsity buys in disk, download, memory and time, and what it cannot."""
+    from safedeploy.cli.progress import shown
+    from safedeploy.plan.text import plan_text
+    from safedeploy.planning import plan as make_plan
+
+    with shown() as progress:
+        made = make_plan(
+            model,
+            target or "android",
+            density=density,
+            structure=structure,
+            input_shape=input_shape,
+            classes=classes,
+            values=values,
+            progress=progress,
+        )
+    print(made.model_dump_json(indent=2) if json else plan_text(made, layers=layers))
