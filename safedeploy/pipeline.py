@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from safedeploy.agreement import agree
 from safedeploy.auditing import (
     Asked,
     attacked_alike,
@@ -17,6 +18,7 @@ from safedeploy.auditing import (
     is_of,
     titled,
 )
+from safedeploy.bench.devices.base import Device
 from safedeploy.compression import (
     PathLike,
     Progress,
@@ -38,6 +40,7 @@ from safedeploy.rundir import RunDir, open_run, run_of_artifact, write_text
 
 __all__ = [
     "Progress",
+    "agree",
     "attribute",
     "audit",
     "audit_files",
@@ -88,14 +91,18 @@ def bench(
     *,
     protocol: Literal["quick", "full"] = "quick",
     threads: int = 1,
+    device: Device | None = None,
     progress: Progress = silent,
 ) -> list[Timing]:
-    """Time files on this machine, alternating where there are several; a bundle's file gets its timing into its run."""
+    """Time files on `device` (None: this machine), alternating where there are several.
+
+    A bundle's file gets its timing into its run.
+    """
     from safedeploy.bench.protocol import bench as time_files
 
     paths = [Path(file) for file in files]
     stage = progress(f"time {len(paths)} file{'s' * (len(paths) > 1)}")
-    timings = time_files(paths, protocol=protocol, threads=threads, progress=stage)
+    timings = time_files(paths, protocol=protocol, threads=threads, device=device, progress=stage)
     for path, timing in zip(paths, timings, strict=True):
         if run := run_of_artifact(path):
             timing.write(run.timing(path.resolve().parent.name, path.name))

@@ -134,6 +134,9 @@ class RunDir:
         """What the checks of a bundle found."""
         return self.root / "verify" / f"{target}.json"
 
+    def agreement(self, target: str, file: str) -> Path:
+        return self.benches(target) / f"{file}.agreement.json"
+
     @property
     def report(self) -> Path:
         return self.root / "report.html"

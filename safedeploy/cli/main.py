@@ -49,6 +49,7 @@ COMMANDS = (
     "attribute",
     "inversion",
     "bench",
+    "device",
     "inspect",
     "report",
     "targets",
@@ -57,7 +58,11 @@ COMMANDS = (
 )
 for _name in COMMANDS:
     _module = import_module(f"safedeploy.cli.{_name}")
-    app.command(_name)(getattr(_module, _name))
+    _command = getattr(_module, _name)
+    if isinstance(_command, typer.Typer):
+        app.add_typer(_command, name=_name)
+    else:
+        app.command(_name)(_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

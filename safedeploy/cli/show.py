@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safedeploy.results import Inspection, Manifest, Summary, Timing, Verdict
+from safedeploy.results import Agreement, Inspection, Manifest, Summary, Timing, Verdict
 from safedeploy.rundir import RunDir, write_text
 
 if TYPE_CHECKING:
@@ -131,6 +131,26 @@ def show_timings(timings: Sequence[Timing], *, json: bool) -> None:
         print_json([timing.model_dump(mode="json") for timing in timings])
     else:
         print(timings_markdown(timings))
+
+
+def show_agreements(found: Sequence[Agreement], *, json: bool) -> None:
+    if json:
+        print_json([one.model_dump(mode="json", by_alias=True) for one in found])
+        return
+    rows = [
+        [
+            Path(one.artifact.path).name,
+            f"{one.samples:,} {one.inputs}",
+            f"{one.max_logit_difference:.2g} of {one.largest_logit:.3g}",
+            f"{one.top1_agreement:.2%}",
+            "yes" if one.identical else "no",
+            f"{'yes' if one.within else 'NO'}: {one.allowed} ({one.target})",
+            one.runtime if one.runtime == one.runtime_here else f"{one.runtime}, here {one.runtime_here}",
+        ]
+        for one in found
+    ]
+    columns = ["file", "inputs", "max logit difference", "top-1 agreement", "identical", "tolerance held", "runtime"]
+    table(f"{found[0].device} beside this machine (emulated: agreement only, no latency)", columns, rows)
 
 
 def show_run(run: RunDir, *, json: bool) -> list[Verdict]:

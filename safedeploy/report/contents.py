@@ -146,7 +146,8 @@ def _read_if_there(kind: type[AnyResult], path: Path) -> AnyResult | None:
 
 
 def _read_folder(kind: type[AnyResult], folder: Path) -> dict[str, AnyResult]:
-    return {path.name.removesuffix(".json"): kind.read(path) for path in sorted(folder.glob("*.json"))}
+    paths = [path for path in sorted(folder.glob("*.json")) if not path.name.endswith(".agreement.json")]
+    return {path.name.removesuffix(".json"): kind.read(path) for path in paths}
 
 
 def _versions(model: ModelResults) -> dict[str, str]:

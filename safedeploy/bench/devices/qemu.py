@@ -5,15 +5,15 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from safedeploy.bench.devices.local import RUNNER, started
+from safedeploy.bench.devices.tree import build, emulator, wheels
 from safedeploy.bench.devices.tree import cpu as arm
-from safedeploy.bench.devices.tree import emulator
-from safedeploy.bench.devices.tree.build import command, environment, open_tree
+from safedeploy.bench.devices.tree.build import Tree, command, environment, open_tree, tree_folder
 from safedeploy.errors import UserError, unknown
 
 
@@ -26,7 +26,14 @@ class Emulation:
     cpu: str
     root: Path
     served: Path
-    cores: tuple[int, ...] | None = None
+    cores: None = None
+
+    @property
+    def facts(self) -> dict[str, str]:
+        return {"emulator": str(self.qemu), "emulated core": self.cpu}
+
+    def state(self) -> None:
+        return None
 
     def push(self, file: Path) -> str:
         return str(file.resolve())
@@ -71,9 +78,39 @@ class QemuArm64:
 
 @contextlib.contextmanager
 def emulation(name: str, qemu: Path, cpu: str, root: Path) -> Iterator[Emulation]:
+    """A way into the tree at `root` for as long as the block lasts."""
     with tempfile.TemporaryDirectory(prefix="safedeploy-arm64.") as served:
         arm.write(cpu, Path(served))
         yield Emulation(name, qemu, cpu, root, Path(served))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """`emulator`: None where none can be had; the tree then serves real devices alone, and was not tried out."""
+
+    tree: Tree
+    emulator: Path | None
+
+
+def prepare(
+    folder: Path | None = None,
+    *,
+    sysroot: Path | None = None,
+    fresh: bool = False,
+    progress: Callable[[float], None] | None = None,
+) -> Prepared:
+    """The tree and its emulator, fetched unless they are there; a new tree is tried out before it is put in place.
+
+    Raises UserError, one line, where something cannot be had, is not what its list says, or does not run.
+    """
+    qemu = emulator.fetch(tree_folder(folder).absolute())
+
+    def tried(root: Path) -> None:
+        if qemu is not None:
+            try_out(qemu, root, list(wheels.LISTS))
+
+    built = build.prepare(folder, sysroot=sysroot, fresh=fresh, try_out=tried, progress=progress)
+    return Prepared(built, qemu)
 
 
 def try_out(qemu: Path, root: Path, modules: Sequence[str]) -> None:
