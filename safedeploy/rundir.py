@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -127,8 +128,10 @@ class RunDir:
     def evidence(self, target: str, file: str) -> Path:
         return self.audits(target) / f"{file}.json"
 
-    def timing(self, target: str, file: str) -> Path:
-        return self.benches(target) / f"{file}.json"
+    def timing(self, target: str, file: str, device: str = "local", *, complete: bool = True) -> Path:
+        """Of a bundle's file on this machine, or another device by its name; `complete` as in the timing itself."""
+        parts = [file] if device == "local" else [file, re.sub(r"[^\w.-]+", "-", device)]
+        return self.benches(target) / ".".join([*parts, *([] if complete else ["incomplete"]), "json"])
 
     def verification(self, target: str) -> Path:
         """What the checks of a bundle found."""

@@ -39,9 +39,12 @@ class Session:
             self.process.stdin.flush()
             line = self.process.stdout.readline()
         if not line.endswith(b"\n"):
-            raise self._failed(f"the runner ended ({self._ending()}); free some memory and try again")
+            how = self._ending()
+            self.device.state()  # where it is gone, it says so itself
+            raise self._failed(f"the runner ended ({how}); free some memory and try again")
         answer: dict[str, Any] = json.loads(line)
         if error := answer.get("error"):
+            self.device.state()
             advice = next((advice for start, advice in ADVICE.items() if error.startswith(start)), ADVICE[""])
             raise self._failed(f"{error[:300]}; {advice}")
         return answer

@@ -117,7 +117,7 @@ def timings_markdown(timings: Sequence[Timing]) -> str:
                 words.queries(timing),
                 words.size(timing.artifact.size_bytes),
                 words.size(timing.artifact.zip_bytes),
-                f"{words.size(timing.peak_memory_bytes)}; {words.size(timing.baseline_memory_bytes)} before loading",
+                "; ".join(filter(None, [words.size(timing.peak_memory_bytes), words.before_loading(timing)])),
                 words.ratio(timing) if fast else "",
             ]
         )

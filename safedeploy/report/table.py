@@ -147,7 +147,7 @@ def _memory(model: ModelResults, file: str) -> Cell:
     timing = model.timing.get(file)
     if timing is None:
         return _missing("not timed", model.command("bench", file))
-    return Cell(words.size(timing.peak_memory_bytes), note=f"{words.size(timing.baseline_memory_bytes)} before loading")
+    return Cell(words.size(timing.peak_memory_bytes), note=words.before_loading(timing))
 
 
 def bundle_file(model: ModelResults, name: str) -> BundleFile | None:

@@ -246,7 +246,13 @@ def points(check: Check) -> str:
 
 
 def queries(timing: Timing) -> str:
-    return f"{timing.latency_ms.queries:,} queries in {seconds(timing.latency_ms.seconds)}"
+    told = f"{timing.latency_ms.queries:,} queries in {seconds(timing.latency_ms.seconds)}"
+    return told if timing.complete else f"incomplete: {told}"
+
+
+def before_loading(timing: Timing) -> str:
+    """The runner's memory before the file was in it; empty where its runtime does not tell."""
+    return "" if timing.baseline_memory_bytes is None else f"{size(timing.baseline_memory_bytes)} before loading"
 
 
 def ratio(timing: Timing) -> str:
@@ -264,7 +270,7 @@ def _short(path: str) -> str:
 
 
 def is_emulated(timing: Timing) -> bool:
-    return timing.device.startswith("qemu")
+    return timing.device.startswith("qemu") or "emulator" in timing.machine
 
 
 def place(timing: Timing) -> str:

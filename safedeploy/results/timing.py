@@ -40,10 +40,11 @@ class DeviceState(Result):
 class Timing(ResultFile):
     """One file timed on one device (`bench/*.json`).
 
-    `peak_memory_bytes` is the resident peak of a process that holds this file alone. `machine` is what the machine said
-    of itself. `complete` is false where the device failed before the protocol was met; `cores`: those the runner was
-    kept to. `before` and `after`: the device around the turns of all files; `cooldown_seconds`: how long this file
-    waited in all for the device to be as cool as before.
+    `peak_memory_bytes` is the resident peak of a process that holds this file alone; `baseline_memory_bytes`: before
+    the file was loaded, none where the runtime does not tell. `machine` is what the machine said of itself. `complete`
+    is false where the device failed before the protocol was met; `cores`: those the runner was kept to. `before` and
+    `after`: the device around the turns of all files; `cooldown_seconds`: how long this file waited in all for the
+    device to be as cool as before.
     """
 
     artifact: ArtifactInfo
@@ -57,7 +58,7 @@ class Timing(ResultFile):
     first_inference_ms: float
     latency_ms: Percentiles
     peak_memory_bytes: int
-    baseline_memory_bytes: int
+    baseline_memory_bytes: int | None
     ratio: Ratio | None = None
     complete: bool = True
     cores: list[int] | None = None

@@ -1,10 +1,12 @@
 """What a device says of itself: its name and system, its cores, its screen and its temperature."""
 
 import re
+from collections.abc import Callable
 
 from safedeploy.bench.devices.cores import core_numbers
-from safedeploy.bench.devices.remote import Shell
 from safedeploy.results.timing import DeviceState
+
+Shell = Callable[[str], str]  # runs a POSIX shell script on a device; its standard output
 
 PROPERTIES = {  # of Android, by what a result calls them
     "manufacturer": "ro.product.manufacturer",
@@ -35,7 +37,13 @@ def properties(shell: Shell) -> dict[str, str]:
     return {name: value.strip() for name, value in zip(names, answered, strict=False) if value.strip()}
 
 
-def clusters(shell: Shell) -> dict[int, int]:
+def board(shell: Shell) -> dict[str, str]:
+    """What a board's firmware calls it, as in 'Raspberry Pi 5 Model B'; nothing on other machines."""
+    model = shell("cat /proc/device-tree/model 2>/dev/null || true").strip("\0 \n")
+    return {"model": model} if model else {}
+
+
+def cores(shell: Shell) -> dict[int, int]:
     """The highest frequency of every core, kHz, by its number; 0 where the device does not tell."""
     first, *lines = shell(CORES).splitlines() or [""]
     found = dict.fromkeys(core_numbers(first.strip()), 0) if first.strip() else {}

@@ -1,21 +1,142 @@
-"""What reaching a device over a wire has in common: one command that runs others there, and its faults in one line."""
+"""A device over a wire: what ssh and adb have in common once either can run, push and fetch."""
 
 import secrets
 import shlex
 import subprocess
-from collections.abc import Callable, Sequence
-from typing import IO
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from itertools import count
+from pathlib import Path
+from typing import IO, Literal, Protocol
 
+from safedeploy.artifacts.recognise import recognise
+from safedeploy.bench.devices import executor_runner, phone
+from safedeploy.bench.devices.local import RUNNER, started
+from safedeploy.bench.devices.tree import build
 from safedeploy.errors import UserError
+from safedeploy.results.timing import DeviceState
+from safedeploy.rundir import sha256
 
-Shell = Callable[[str], str]  # runs a POSIX shell script on a device; its standard output
+Runtime = Literal["onnxruntime", "executorch"]
+Launch = Callable[[str], list[str]]  # the words of a command that runs a Python script which lies on the device
+Python = Callable[[Runtime], Launch]
 
 PATIENCE = 60.0  # seconds a short command may take
-FULL = ("No space left on device", "Disk quota exceeded")
+FULL = ("No space left on device", "Disk quota exceeded", "File too large")
 INSTALL = {
     "ssh": "install it (Debian: apt-get install openssh-client)",
     "adb": "install it (Debian: apt-get install adb; elsewhere Android's platform-tools)",
 }
+
+NATIVE = (
+    "give a program built for the device with --executor-runner PATH (ExecuTorch 1.3 or newer, "
+    "examples/portable/executor_runner with XNNPACK)"
+)
+
+
+class Wire(Protocol):
+    """A way to a device. Every call raises UserError, one line, where the device does not answer or is full."""
+
+    @property
+    def name(self) -> str: ...
+
+    def shell(self, script: str) -> str:
+        """Standard output of a POSIX shell script that must succeed."""
+        ...
+
+    def upload(self, source: Path, place: str) -> None:
+        """A file, or a folder with all that is in it, put at `place`, where nothing is yet."""
+        ...
+
+    def download(self, place: str, file: Path) -> None: ...
+
+    def remote(self, line: str) -> list[str]:
+        """The command that runs the shell line there, with its three streams here."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Remote:
+    """A connection over `wire`. `python`: finds, or pushes, a Python that has the runtime named.
+
+    `prefix`: words before those of every runner. `native`: a program built for the device that runs .pte files.
+    """
+
+    wire: Wire
+    folder: str
+    python: Python
+    cores: tuple[int, ...] | None
+    facts: Mapping[str, str]
+    prefix: Sequence[str] = ()
+    native: Path | None = None
+    numbers: "count[int]" = field(default_factory=count)
+
+    @property
+    def name(self) -> str:
+        return self.wire.name
+
+    def state(self) -> DeviceState:
+        return phone.state(self.wire.shell)
+
+    def push(self, file: Path) -> str:
+        place = f"{self.folder}/{next(self.numbers)}{file.suffix}"
+        self.wire.upload(file, place)
+        return place
+
+    def fetch(self, place: str, file: Path) -> None:
+        self.wire.download(place, file)
+
+    def start(self, model: Path, log: IO[bytes]) -> tuple["subprocess.Popen[bytes]", str]:
+        executorch = recognise(model) == "executorch"
+        if executorch and self.native is not None:
+            command = executor_runner.command(
+                self.wire.remote(words([*self.prefix, self.program])), f"executor_runner {sha256(self.native)[:12]}"
+            )
+        else:
+            launch = self.python("executorch" if executorch else "onnxruntime")
+            command = self.wire.remote("exec " + words([*self.prefix, *launch(self.runner)]))
+        place = self.push(model)
+        return started(command, log), place
+
+    @cached_property
+    def runner(self) -> str:
+        return self.push(RUNNER)
+
+    @cached_property
+    def program(self) -> str:
+        assert self.native is not None
+        place = self.push(self.native)
+        self.wire.shell(f"chmod 700 {place}")
+        return place
+
+
+def of_device(path: str) -> Python:
+    """A Python that lies on the device; its runner says what it lacks."""
+    return lambda runtime: lambda script: [path, script]
+
+
+def of_tree(wire: Wire, folder: str) -> Python:
+    """The aarch64 tree's Python, pushed when it is first asked for."""
+    root = f"{folder}/tree"
+
+    @cache
+    def pushed() -> build.Tree:
+        tree = build.open_tree()
+        wire.upload(tree.root, root)
+        return tree
+
+    def launch(script: str) -> list[str]:
+        variables = [f"{key}={value}" for key, value in build.environment(root).items()]
+        return ["env", *variables, *build.command(root, script)]
+
+    def python(runtime: Runtime) -> Launch:
+        if runtime == "executorch" and not pushed().has(runtime):
+            raise UserError(f"{wire.name}: the aarch64 tree has no ExecuTorch, which .pte files need; {NATIVE}")
+        pushed()
+        return launch
+
+    return python
 
 
 def run(
@@ -43,21 +164,19 @@ def run(
         raise UserError(f"{name} gave no answer within {patience:.0f} s; see that it is awake and connected") from None
 
 
-def said(done: "subprocess.CompletedProcess[bytes]") -> str:
-    """The last words of a command that failed."""
-    text = (done.stderr or b"") + b"\n" + (done.stdout or b"")
-    lines = [line.strip() for line in text.decode(errors="replace").splitlines() if line.strip()]
-    faults = [line for line in lines if "error" in line.lower() or any(full in line for full in FULL)]
-    stderr = [line for line in (done.stderr or b"").decode(errors="replace").splitlines() if line.strip()]
-    return (faults or stderr[-1:] or lines[-1:] or [f"exit code {done.returncode}"])[0].strip()[:300]
-
-
-def fault(name: str, words: str, advice: Sequence[tuple[str, str]]) -> UserError:
-    """One line: the device, its client's words, and the advice whose beginning is found in them, else the last one."""
-    if any(full in words for full in FULL):
-        return UserError(f"{name} is full: {words}; free some storage there and try again")
-    told = next((told for found, told in advice if found in words))
-    return UserError(f"{name}: {words}; {told}")
+def fault(name: str, done: "subprocess.CompletedProcess[bytes]", advice: Sequence[tuple[str, str]]) -> UserError:
+    """One line: the device, its client's words, and the first advice whose key is in them; '' is in all."""
+    lines = [
+        line.strip()
+        for stream in (done.stderr, done.stdout)
+        for line in (stream or b"").decode(errors="replace").splitlines()
+        if line.strip()
+    ]
+    full = next((line for line in lines if any(told in line for told in FULL)), None)
+    if full is not None:
+        return UserError(f"{name} is full: {full[:300]}; free some storage there and try again")
+    told = next((line for line in lines if "error" in line.lower()), (lines or [f"exit code {done.returncode}"])[0])
+    return UserError(f"{name}: {told[:300]}; {next(text for key, text in advice if key in told)}")
 
 
 def new_folder(parent: str) -> str:
