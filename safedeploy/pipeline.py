@@ -92,21 +92,38 @@ def bench(
     protocol: Literal["quick", "full"] = "quick",
     threads: int = 1,
     device: Device | None = None,
+    cooldown: float = 60.0,
     progress: Progress = silent,
 ) -> list[Timing]:
     """Time files on `device` (None: this machine), alternating where there are several.
 
-    A bundle's file gets its timing into its run.
+    A bundle's file gets its timing into its run, also where the device failed under way (UnfinishedError).
+    cooldown: how many seconds a file may wait for the device to be as cool as before.
     """
+    from safedeploy.bench.protocol import UnfinishedError
     from safedeploy.bench.protocol import bench as time_files
 
     paths = [Path(file) for file in files]
     stage = progress(f"time {len(paths)} file{'s' * (len(paths) > 1)}")
-    timings = time_files(paths, protocol=protocol, threads=threads, device=device, progress=stage)
-    for path, timing in zip(paths, timings, strict=True):
-        if run := run_of_artifact(path):
-            timing.write(run.timing(path.resolve().parent.name, path.name))
+    try:
+        timings = time_files(
+            paths, protocol=protocol, threads=threads, device=device, cooldown=cooldown, progress=stage
+        )
+    except UnfinishedError as error:
+        _keep(paths, error.timings)
+        raise
+    _keep(paths, timings)
     return timings
+
+
+def _keep(paths: Sequence[Path], timings: Sequence[Timing]) -> None:
+    """Into their runs; a whole timing takes the place of an incomplete one."""
+    for path, timing in zip(paths, timings, strict=False):
+        if run := run_of_artifact(path):
+            target = path.resolve().parent.name
+            timing.write(run.timing(target, path.name, timing.device, complete=timing.complete))
+            if timing.complete:
+                run.timing(target, path.name, timing.device, complete=False).unlink(missing_ok=True)
 
 
 def inspect(path: PathLike) -> Inspection:
