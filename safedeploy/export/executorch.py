@@ -28,6 +28,7 @@ BATCH = 64
 
 # XNNPACKQuantizer's own floor for a weight's scale, 2^-12, leaves a channel of small weights with a handful of levels.
 SMALLEST_WEIGHT_SCALE = 2.0**-20
+SMALLEST_ACTIVATION_SCALE = 2.0**-12
 
 
 def require_executorch() -> None:
@@ -75,12 +76,20 @@ def export_int8_pte(
 
 def _quantizer(how: Quantisation) -> Any:
     from executorch.backends.xnnpack.quantizer import xnnpack_quantizer as xnnpack
-    from torchao.quantization.pt2e import MinMaxObserver, PerChannelMinMaxObserver
+
+    from safedeploy.export.pte_scales import ActivationRange, ChannelRange, TensorRange
 
     config = xnnpack.get_symmetric_quantization_config(is_per_channel=how.per_channel)
-    ranges = (PerChannelMinMaxObserver if how.per_channel else MinMaxObserver).with_args(eps=SMALLEST_WEIGHT_SCALE)
-    weight = dataclasses.replace(config.weight, observer_or_fake_quant_ctr=ranges)
-    return xnnpack.XNNPACKQuantizer().set_global(dataclasses.replace(config, weight=weight))
+    weights = (ChannelRange if how.per_channel else TensorRange).with_args(eps=SMALLEST_WEIGHT_SCALE)
+    activations = ActivationRange.with_args(eps=SMALLEST_ACTIVATION_SCALE)
+    activation = dataclasses.replace(config.input_activation, observer_or_fake_quant_ctr=activations)
+    config = dataclasses.replace(
+        config,
+        input_activation=activation,
+        output_activation=activation,
+        weight=dataclasses.replace(config.weight, observer_or_fake_quant_ctr=weights),
+    )
+    return xnnpack.XNNPACKQuantizer().set_global(config)
 
 
 def _lower(program: "ExportedProgram", path: Path, model_name: str) -> Delegation:

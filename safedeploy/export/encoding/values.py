@@ -47,7 +47,8 @@ def int8_levels(weight: Floats, *, axis: int = 0) -> tuple[NDArray[np.int8], Flo
 
 def _rounded_up(value: NDArray[np.float64]) -> NDArray[np.float64]:
     mantissa, exponent = np.frexp(value)
-    return np.ldexp(np.ceil(np.ldexp(mantissa, SCALE_BITS)), exponent - SCALE_BITS)
+    rounded: NDArray[np.float64] = np.ldexp(np.ceil(np.ldexp(mantissa, SCALE_BITS)), exponent - SCALE_BITS)
+    return rounded
 
 
 def palette(weight: Floats, bits: int) -> Floats:
