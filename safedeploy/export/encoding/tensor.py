@@ -1,0 +1,219 @@
+"""One weight as the smallest of its codes: the nodes that rebuild it, and what they are fed."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from safedeploy.export.encoding.functions import DOMAIN, functions
+from safedeploy.export.encoding.numbers import Stored, smallest
+from safedeploy.export.encoding.positions import ARRAY_BYTES, codec, codecs
+
+Array = NDArray[Any]
+
+STORED = "stored"  # not coded at all
+AS_IS = "Reshape"  # every place, the numbers in another form
+FILLED = "ConstantOfShape"
+WITHOUT_DECODER = {STORED, AS_IS, FILLED}
+
+NODE_BYTES = 60
+WORTH_WHILE = 0.95  # of the bytes as they are; a code that saves less is not worth its operators
+MOST = 0.9  # density: above it places are not worth coding
+SMALL = 2**16  # weights: below it, what a code costs beside its bits counts
+LARGE = 2**20  # weights: where what is held while decoding counts
+SLACK = 1.04  # how much larger a large tensor's code may be for less memory while it is decoded
+
+
+@dataclass
+class Writer:
+    """What the coded tensors of one file add to it."""
+
+    taken: set[str]
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    arrays: list[onnx.TensorProto] = field(default_factory=list)
+    called: set[str] = field(default_factory=set)
+    _shared: dict[Any, str] = field(default_factory=dict)
+    _count: int = 0
+
+    def fresh(self) -> str:
+        while (name := _short(self._count)) in self.taken:
+            self._count += 1
+        self._count += 1
+        return name
+
+    def store(self, array: Array) -> str:
+        """The name of `array`; equal arrays are stored once."""
+        key = (str(array.dtype), array.shape, array.tobytes())
+        if key not in self._shared:
+            self._shared[key] = self.fresh()
+            self.arrays.append(numpy_helper.from_array(np.ascontiguousarray(array), self._shared[key]))
+        return self._shared[key]
+
+    def add(self, operator: str, inputs: Sequence[str], output: str = "", **attributes: Any) -> str:
+        output = output or self.fresh()
+        self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
+        return output
+
+    def call(self, function: str, inputs: Sequence[str], output: str = "") -> str:
+        self.called.add(function)
+        return self.add(function, inputs, output, domain=DOMAIN)
+
+    def filled(self, shape: Sequence[int], value: np.generic) -> str:
+        """A tensor of one value, made while loading; equal ones are made once."""
+        key = ("filled", tuple(shape), str(value.dtype), value.tobytes())
+        if key not in self._shared:
+            sizes = self.store(np.array(shape, np.int64))
+            one = numpy_helper.from_array(value.reshape(1))
+            self._shared[key] = self.add("ConstantOfShape", [sizes], value=one)
+        return self._shared[key]
+
+
+def write(writer: Writer, weights: Mapping[str, Array]) -> dict[str, str]:
+    """Let `writer` rebuild `weights`, bit for bit (but for the sign of zeros).
+
+    Returns the codec of each weight for which one pays. Small weights with one codec are coded as one.
+    """
+    scales: dict[str, Array] = {}
+    arrays: dict[str, Array] = {}
+    for name, array in weights.items():
+        scaled = _scaled(array) if array.dtype == np.float32 else None
+        arrays[name] = array if scaled is None else scaled[0]
+        if scaled is not None:
+            scales[name] = scaled[1]
+    chosen = choose({name: costs(array) for name, array in arrays.items()})
+    together: dict[tuple[str, str], list[str]] = defaultdict(list)
+    made = {name: writer.fresh() if name in scales else name for name in weights}
+    for name, codec in chosen.items():
+        if codec in (AS_IS, FILLED):
+            _write(writer, made[name], arrays[name], codec)
+        elif codec == STORED:
+            if name in scales:
+                writer.arrays.append(numpy_helper.from_array(arrays[name], made[name]))
+        else:
+            alone = "" if arrays[name].size < SMALL else name
+            together[codec, f"{arrays[name].dtype}{alone}"].append(name)
+    for (codec, _), names in together.items():
+        _write_together(writer, {made[name]: arrays[name] for name in names}, codec)
+    for name, scale in scales.items():
+        writer.add("Mul", [writer.add("Cast", [made[name]], to=onnx.TensorProto.FLOAT), writer.store(scale)], name)
+    return {name: codec for name, codec in chosen.items() if codec != STORED or name in scales}
+
+
+def costs(array: Array) -> dict[str, float]:
+    """Bytes by codec. For a large tensor, of those about as small as the smallest, the one of least work alone."""
+    flat = array.reshape(-1)
+    positions = np.flatnonzero(flat)
+    if not len(positions):
+        return {FILLED: NODE_BYTES}
+    found = {STORED: float(array.nbytes), AS_IS: smallest(flat).size_bytes / WORTH_WHILE}
+    if len(positions) > MOST * array.size:
+        return found
+    numbers = smallest(flat[positions])
+    book = 0 if numbers.book is None else numbers.book.nbytes + ARRAY_BYTES
+    work = {}
+    for codec in codecs(positions):
+        places = codec.size_bytes + len(codec.entries) * numbers.bits / 8
+        found[codec.function] = (NODE_BYTES + book + places) / WORTH_WHILE
+        work[codec.function] = codec.work_bytes
+    least = min(found.values())
+    close = [function for function in work if found[function] <= SLACK * least]
+    if array.size >= LARGE and close:
+        best = min(close, key=lambda function: work[function])
+        return {best: found[best]}
+    return found
+
+
+def choose(weights: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
+    """A codec for each weight, so that the codes and the decoders they need are small together.
+
+    All codecs at first; then, as long as that saves bytes, one is given up.
+    """
+
+    def best(allowed: set[str]) -> dict[str, str]:
+        return {name: min(allowed & set(found), key=lambda one: found[one]) for name, found in weights.items()}
+
+    def total(picked: Mapping[str, str]) -> float:
+        decoders = functions({one for one in picked.values() if one not in WITHOUT_DECODER})
+        return sum(weights[name][one] for name, one in picked.items()) + sum(one.ByteSize() for one in decoders)
+
+    picked = best({one for found in weights.values() for one in found})
+    while True:
+        used = set(picked.values())
+        rivals = [
+            best(used - {one})
+            for one in used - WITHOUT_DECODER
+            if all(len(set(found) & (used - {one})) for found in weights.values())
+        ]
+        rival = min(rivals, key=total, default=picked)
+        if total(rival) >= total(picked):
+            return picked
+        picked = rival
+
+
+def _write_together(writer: Writer, weights: Mapping[str, Array], codec: str) -> None:
+    if len(weights) == 1:
+        _write(writer, *next(iter(weights.items())), codec)
+        return
+    whole = writer.fresh()
+    _write(writer, whole, np.concatenate([array.reshape(-1) for array in weights.values()]), codec)
+    sizes = writer.store(np.array([array.size for array in weights.values()], np.int64))
+    parts = [writer.fresh() for _ in weights]
+    writer.nodes.append(helper.make_node("Split", [whole, sizes], parts))
+    for part, (name, array) in zip(parts, weights.items(), strict=True):
+        writer.add("Reshape", [part, writer.store(np.array(array.shape, np.int64))], name)
+
+
+def _write(writer: Writer, name: str, array: Array, function: str) -> None:
+    flat = array.reshape(-1)
+    shape = writer.store(np.array(array.shape, np.int64))
+    if function == FILLED:
+        writer.add(function, [shape], name, value=numpy_helper.from_array(np.zeros(1, array.dtype)))
+        return
+    if function == AS_IS:
+        writer.add(function, [_numbers(writer, smallest(flat)), shape], name)
+        return
+    coded = codec(function, np.flatnonzero(flat))
+    numbers = _numbers(writer, smallest(flat[coded.entries]))
+    zeros = writer.filled([array.size], array.dtype.type(0))
+    writer.call(function, [*(writer.store(part) for part in coded.arrays()), numbers, zeros, shape], name)
+
+
+def _numbers(writer: Writer, stored: Stored) -> str:
+    """The name of (n,) numbers as they are in the tensor."""
+    if stored.kind == "raw":
+        return writer.store(stored.numbers)
+    if stored.kind == "float16":
+        return writer.add("Cast", [writer.store(stored.numbers)], to=onnx.TensorProto.FLOAT)
+    assert stored.book is not None
+    count = np.array([len(stored.numbers)], np.int64)
+    inputs = [*stored.fields(), count, stored.book]
+    return writer.call(f"Palette{stored.bits}", [writer.store(part) for part in inputs])
+
+
+def _scaled(array: Array) -> tuple[NDArray[np.int8], NDArray[np.float32]] | None:
+    """int8 and a scale a row whose product is `array` bit for bit, where there are such: its largest number is ±127."""
+    if array.ndim < 2 or array.size < 64:
+        return None
+    rows = array.reshape(len(array), -1)
+    scale = (np.abs(rows).max(axis=1, keepdims=True) / np.float32(127)).astype(np.float32)
+    scale[scale == 0] = 1
+    with np.errstate(invalid="ignore"):
+        integers = np.rint(rows / scale)
+    if not np.isfinite(integers).all() or not np.array_equal(integers.astype(np.float32) * scale, rows):
+        return None
+    return integers.astype(np.int8).reshape(array.shape), scale.reshape(-1, *[1] * (array.ndim - 1))
+
+
+def _short(number: int) -> str:
+    """a, b, … z, aa, ab, …"""
+    name = ""
+    number += 1
+    while number:
+        number, letter = divmod(number - 1, 26)
+        name = chr(97 + letter) + name
+    return name
