@@ -103,13 +103,15 @@ def prepare(
 
     Raises UserError, one line, where something cannot be had, is not what its list says, or does not run.
     """
-    qemu = emulator.fetch(tree_folder(folder).absolute())
+    place = tree_folder(folder).absolute()
+    with build.alone(place):
+        qemu = emulator.fetch(place)
 
-    def tried(root: Path) -> None:
-        if qemu is not None:
-            try_out(qemu, root, list(wheels.LISTS))
+        def tried(root: Path) -> None:
+            if qemu is not None:
+                try_out(qemu, root, list(wheels.LISTS))
 
-    built = build.prepare(folder, sysroot=sysroot, fresh=fresh, try_out=tried, progress=progress)
+        built = build.prepare(place, sysroot=sysroot, fresh=fresh, try_out=tried, progress=progress)
     return Prepared(built, qemu)
 
 

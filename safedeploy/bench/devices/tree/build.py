@@ -3,11 +3,12 @@
 tree.json   the lock, written last      tree/   what a device gets      downloads/   what it was made of
 """
 
+import contextlib
 import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,6 +126,16 @@ def prepare(
         raise UserError(f"cannot write {place}: {why}; choose a folder with 500 MB free with --to DIR") from None
     tell(1.0)
     return Tree(place, made)
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Nobody else builds in `folder` meanwhile; waits for who does."""
+    import fcntl
+
+    with (make_folder(folder) / ".lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def intact(folder: Path) -> TreeLock | None:

@@ -40,7 +40,8 @@ def download(wanted: Sequence[str], architecture: str, folder: Path) -> list[Pac
     chosen = _run(["apt-get", *_options(architecture, folder), "--simulate", *install])
     names = re.findall(r"^Inst (\S+) \((\S+) .*\[(\S+)\]\)", chosen.stdout, re.MULTILINE)
     if chosen.returncode or not names:
-        raise _failed(f"apt finds no {architecture} packages {', '.join(wanted)}", updated, chosen)
+        blamed = updated if updated.returncode else chosen
+        raise _failed(f"apt finds no {architecture} packages {', '.join(wanted)}", blamed)
     fetched = _run(["apt-get", *_options(architecture, folder), "--download-only", "--yes", *install])
     if fetched.returncode:
         raise _failed(f"apt cannot fetch the {architecture} packages", fetched)
@@ -65,6 +66,7 @@ def _options(architecture: str, folder: Path) -> list[str]:
     settings = {
         "APT::Architecture": architecture,
         "APT::Architectures": architecture,
+        "APT::Update::Error-Mode": "any",
         "APT::Sandbox::User": "root",  # as root: apt's own user may not see the user's cache
         "Acquire::Languages": "none",
         "Dir::State": folder,
@@ -128,9 +130,9 @@ def _kept(folder: Path) -> list[Package]:
     return packages if whole else []
 
 
-def _failed(what: str, *runs: "subprocess.CompletedProcess[str]") -> UserError:
-    """The first error among what was said; the first, since later ones follow from it."""
-    lines = [line.strip() for run in runs for line in (run.stderr + run.stdout).splitlines()]
-    errors = [line for line in lines if line.startswith(("E:", "Err:", "dpkg-deb: error"))]
+def _failed(what: str, run: "subprocess.CompletedProcess[str]") -> UserError:
+    """The first error of those said: later ones follow from it."""
+    lines = [line.strip() for line in (run.stderr + run.stdout).splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith(("E:", "dpkg-deb: error"))]
     why = (errors or lines or ["no word"])[0][:300]
     return UserError(f"{what}: {why}; check the network and apt's sources, or give the libraries with --sysroot DIR")
