@@ -62,6 +62,7 @@ __all__ = [
 def export(root: PathLike, target: str | None = None, *, progress: Progress = silent) -> Manifest:
     """Write the bundle of a run for `target` (the recipe's by default): every file verified in its real runtime."""
     from safedeploy.export.bundle import export_bundle
+    from safedeploy.export.calibration import divide
     from safedeploy.export.targets import load_target, target_of_run
     from safedeploy.sparsity.structure import as_shipped
 
@@ -70,6 +71,7 @@ def export(root: PathLike, target: str | None = None, *, progress: Progress = si
     wanted = load_target(target) if target else target_of_run(run, recipe.target)
     trained, examples = load(root), load_examples(run)
     validation = examples.samples("validation")
+    calibrate, judge = divide(len(validation.y))
     return export_bundle(
         as_shipped(trained, examples.dataset.input_shape, recipe.method.structure),
         run.bundle(wanted.name),
@@ -77,11 +79,12 @@ def export(root: PathLike, target: str | None = None, *, progress: Progress = si
         model_name=recipe.model.name,
         preprocessing=preprocessing(examples.dataset, examples.split),
         class_names=examples.dataset.class_names,
-        calibration=validation.x,
-        x=validation.x,
-        y=validation.y,
+        calibration=validation.x[calibrate],
+        x=validation.x[judge],
+        y=validation.y[judge],
         structure=recipe.method.structure,
         trained=trained,
+        record=run.verification(wanted.name),
         progress=progress(f"export for {wanted.name}"),
     )
 

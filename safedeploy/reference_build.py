@@ -286,8 +286,11 @@ def _export(plan: Plan, module: "nn.Module", part: Examples, exporter: "Exporter
 
 
 def _calibration(part: Examples) -> NDArray[np.float32]:
+    from safedeploy.export.calibration import divide
+
     if part.split.indices("validation").size:
-        return part.samples("validation").x
+        validation = part.samples("validation").x
+        return validation[divide(len(validation))[0]]
     return part.samples(*MEMBERS).x[:CALIBRATION]
 
 

@@ -65,3 +65,17 @@ class Artifact(Protocol):
     def unpack(self) -> WhiteBox:
         """The white box, out of the file. Raises Unopenable with the reason where the format hides it."""
         ...
+
+
+class FileArtifact(Artifact, Protocol):
+    """A model file in its runtime. One call takes at most `batch` samples, and no fewer where that is `fixed_batch`."""
+
+    @property
+    def batch(self) -> int: ...
+
+    @property
+    def fixed_batch(self) -> bool: ...
+
+    def answers(self, x: Array) -> Array:
+        """What the runtime gives for `x` of the right shape, (n, classes), whatever it is."""
+        ...

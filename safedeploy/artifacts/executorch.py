@@ -28,6 +28,7 @@ class ExecuTorchArtifact:
     """
 
     format: Literal["executorch"] = "executorch"
+    fixed_batch = True
 
     def __init__(self, path: Path, *, threads: int | None = None) -> None:
         """Raises UserError with one line where the file is damaged, needs an absent backend or is no classifier."""
@@ -46,7 +47,11 @@ class ExecuTorchArtifact:
     def logits(self, x: Array) -> Array:
         """(n, classes) float32. Raises UserError on a wrong shape and on answers that are NaN or infinite."""
         x = as_input(x, self.input_shape, self.name)
-        return finite(in_batches(x, self.batch, self._run, pad=True)[0], self.name)
+        return finite(self.answers(x), self.name)
+
+    def answers(self, x: Array) -> Array:
+        """What the runtime gives for `x` of the right shape, (n, classes), whatever it is."""
+        return in_batches(x, self.batch, self._run, pad=self.fixed_batch)[0]
 
     def unpack(self) -> WhiteBox:
         """The program rebuilt out of the file. Raises Unopenable where that is not possible or answers differently."""

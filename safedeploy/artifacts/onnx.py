@@ -63,7 +63,11 @@ class OnnxArtifact:
     def logits(self, x: Array) -> Array:
         """(n, classes) float32. Raises UserError on a wrong shape and on answers that are NaN or infinite."""
         x = as_input(x, self.input_shape, self.name)
-        return self.to_logits(in_batches(x, self.batch, self._run, pad=self.fixed_batch)[0])
+        return self.to_logits(self.answers(x))
+
+    def answers(self, x: Array) -> Array:
+        """What the runtime gives for `x` of the right shape, (n, classes), whatever it is."""
+        return in_batches(x, self.batch, self._run, pad=self.fixed_batch)[0]
 
     def unpack(self) -> WhiteBox:
         from safedeploy.artifacts.onnx_whitebox import OnnxWhiteBox

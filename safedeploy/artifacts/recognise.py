@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from safedeploy.artifacts.base import Artifact
+from safedeploy.artifacts.base import FileArtifact
 from safedeploy.errors import UserError
 
 FileFormat = Literal["onnx", "executorch", "torch"]
@@ -63,7 +63,7 @@ def recognise(path: Path) -> FileFormat:
 
 def open_artifact(
     path: Path, *, threads: int | None = None, output: str | None = None, shape: Sequence[int] | None = None
-) -> Artifact:
+) -> FileArtifact:
     """The model file behind the Artifact protocol, opened in its own runtime.
 
     threads: of the runtime for one call; None leaves its default. output: which of an ONNX file's outputs answers.

@@ -10,15 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safedeploy.artifacts.info import artifact_info
-from safedeploy.artifacts.recognise import open_artifact
 from safedeploy.errors import UserError
+from safedeploy.export.hostile import asked_apart
 from safedeploy.export.place import MANIFEST, replace, require_replaceable
-from safedeploy.export.quiet import quiet
-from safedeploy.export.reference import reference_logits
+from safedeploy.export.questions import Known, Questions
+from safedeploy.export.reference import reference_logits, torch_answers
 from safedeploy.export.targets import FileName, Target, precision_of, runtime_of
-from safedeploy.export.verify import Logits, check, require
+from safedeploy.export.verify import OutOfTolerance
+from safedeploy.export.verify_bundle import identity, verification, whole
+from safedeploy.export.verify_file import Asked, verify_file
 from safedeploy.recipe import Structure
-from safedeploy.results import BundleFile, Delegation, Manifest, Preprocessing
+from safedeploy.results import BundleFile, Check, Delegation, FileVerification, Manifest, Preprocessing, SizeBudget
 from safedeploy.rundir import make_folder
 from safedeploy.versions import versions
 
@@ -39,17 +41,19 @@ def export_bundle(
     y: NDArray[np.int64],
     structure: Structure = "irregular",
     trained: "torch.nn.Module | None" = None,
+    record: Path | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Manifest:
     """Make the files `target` wants out of `module`, check each in its real runtime, and put them into `folder`.
 
     calibration, x: (n, *input_shape) float32, preprocessed; calibration sets int8 ranges, x and y (n,) judge the files.
     structure: of the module's sparsity, for the manifest. trained: what the files are held against, where `module` is
-    a smaller form of it. progress: told the share done, 0 to 1.
-    `folder` is replaced as a whole, and only when every file is within the target's tolerance: until then an earlier
+    a smaller form of it. record: where what the checks found (a Verification) is written. progress: told the share
+    done, 0 to 1.
+    `folder` is replaced as a whole, and only when every file passes every check: until then an earlier
     bundle stays as it was. The caller's module is not changed. The manifest names no path and no training example.
     Raises UserError for inputs that do not fit the module, a module that cannot be exported, a missing extra, or a
-    `folder` that holds something else; OutOfTolerance for a file that strays from the module.
+    `folder` that holds something else; OutOfTolerance for a file that fails a check.
     """
     folder = folder.resolve()
     require_replaceable(folder)
@@ -60,17 +64,24 @@ def export_bundle(
     model = copy.deepcopy(module).cpu().eval()
     input_shape = x.shape[1:]
     judge = model if trained is None else copy.deepcopy(trained).cpu().eval()
-    reference = reference_logits(judge, model_name, class_names, calibration, x, y)
+    logits = reference_logits(judge, model_name, class_names, calibration, x, y)
+    questions = Questions(x, f"{len(x):,} validation inputs", Known(y, logits, torch_answers(judge)))
     make_folder(folder.parent)
     try:
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
+        with (
+            tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary,
+            asked_apart(executorch=any(runtime_of(name) == "executorch" for name in target.files)) as hostile,
+        ):
+            asked = Asked(questions, target, len(class_names), hostile)
             fresh = make_folder(Path(temporary) / folder.name)
-            files = []
+            files, verified = [], []
             for done, name in enumerate(_in_order(target.files)):
                 delegation = _export(name, model, input_shape, fresh, target, model_name, calibration)
                 if progress is not None:
                     progress((done + 0.7) / len(target.files))
-                files.append(_verified(fresh / name, name, target, reference, x, y, delegation))
+                file, found = _verified(fresh / name, name, asked, delegation)
+                files.append(file)
+                verified.append(found)
                 if progress is not None:
                     progress((done + 1) / len(target.files))
             for leftover in set(fresh.iterdir()) - {fresh / name for name in target.files}:
@@ -89,9 +100,14 @@ def export_bundle(
                 files=files,
                 versions=versions(),
                 runtimes={name: f"{runtime.package} >= {runtime.minimum}" for name, runtime in target.runtimes.items()},
+                calibration_inputs=len(calibration),
+                budget=SizeBudget(disk_bytes=target.budget.disk_bytes, download_bytes=target.budget.download_bytes),
             )
             manifest.write(fresh / MANIFEST)
+            contents = whole(fresh, manifest)
             replace(folder, fresh, Path(temporary) / "earlier")
+            if record is not None:
+                verification(folder.name, manifest, questions, verified, [contents], []).write(record)
     except OSError as error:
         why = error.strerror or error
         raise UserError(f"cannot write {folder}: {why}; choose a writable folder with free space") from None
@@ -132,25 +148,25 @@ def _export(
 
 
 def _verified(
-    path: Path,
-    name: FileName,
-    target: Target,
-    reference: Logits,
-    x: NDArray[np.float32],
-    y: NDArray[np.int64],
-    delegation: Delegation | None,
-) -> BundleFile:
-    with quiet():
-        found = check(open_artifact(path), reference, x, y)
-    require(found, name, precision_of(name), target, reference)
+    path: Path, name: FileName, asked: Asked, delegation: Delegation | None
+) -> tuple[BundleFile, FileVerification]:
+    """What the manifest says of a file that passed every check. Raises OutOfTolerance for one that did not."""
+    found = verify_file(path, precision_of(name), asked)
+    for one in found.outcomes:
+        if one.passed is False:
+            raise OutOfTolerance(
+                f"{name} {one.detail}" if one.check == "answers" else f"{name}: {one.check}: {one.detail}"
+            )
+    assert found.answers is not None
     info = artifact_info(path)
-    return BundleFile(
+    file = BundleFile(
         name=name,
         runtime=runtime_of(name),
         precision=precision_of(name),
         sha256=info.sha256,
         size_bytes=info.size_bytes,
         zip_bytes=info.zip_bytes,
-        check=found,
+        check=Check(**found.answers.model_dump(include=set(Check.model_fields))),
         delegation=delegation,
     )
+    return file, found.model_copy(update={"outcomes": [*identity(path, file), *found.outcomes]})

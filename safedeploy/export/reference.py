@@ -1,6 +1,6 @@
 """The torch model's own answers, which every exported file is held against, and the inputs they need."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +13,17 @@ from safedeploy.export.verify import Logits
 
 if TYPE_CHECKING:
     import torch
+
+
+def torch_answers(model: "torch.nn.Module") -> Callable[[Logits], Logits]:
+    """Asks `model`, on the CPU in eval mode, for x (n, *input_shape): its answers (n, classes), finite or not."""
+    import torch
+
+    def answers(x: Logits) -> Logits:
+        with torch.no_grad():
+            return np.asarray(model(torch.from_numpy(x)).numpy())
+
+    return answers
 
 
 def reference_logits(

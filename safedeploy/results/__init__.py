@@ -1,7 +1,16 @@
 """The result files, typed: an interface for programs (docs/results.md). One file a stage that writes them."""
 
 from safedeploy.results.base import Access, ArtifactInfo, Probability, Result, ResultFile, SampleCounts
-from safedeploy.results.bundle import BundleFile, Check, Delegation, Inspection, Manifest, Preprocessing, StoredTensor
+from safedeploy.results.bundle import (
+    BundleFile,
+    Check,
+    Delegation,
+    Inspection,
+    Manifest,
+    Preprocessing,
+    SizeBudget,
+    StoredTensor,
+)
 from safedeploy.results.device import Agreement, Package, TreeLock
 from safedeploy.results.evidence import (
     AttackEvidence,
@@ -51,11 +60,21 @@ from safedeploy.results.plan import (
     PlanRule,
 )
 from safedeploy.results.run import LayerDensity, ReferenceSet, Served, Summary
-from safedeploy.results.timing import Percentiles, Ratio, Timing
+from safedeploy.results.timing import DeviceState, Percentiles, Ratio, Timing
+from safedeploy.results.verification import (
+    Answers,
+    BatchAnswers,
+    ExtremeAnswers,
+    FileVerification,
+    Outcome,
+    Saturation,
+    Verification,
+)
 
 __all__ = [
     "Access",
     "Agreement",
+    "Answers",
     "ArtifactInfo",
     "AttackEvidence",
     "AttackNotRun",
@@ -64,6 +83,7 @@ __all__ = [
     "AttributeEvidence",
     "AttributeFigures",
     "AttributeSide",
+    "BatchAnswers",
     "BlindControl",
     "BundleFile",
     "CanaryEvidence",
@@ -75,10 +95,13 @@ __all__ = [
     "Curve",
     "Delegation",
     "DenseControl",
+    "DeviceState",
     "EpsilonBound",
     "Estimate",
     "Evidence",
     "ExposedMember",
+    "ExtremeAnswers",
+    "FileVerification",
     "HardestTenth",
     "Histogram",
     "Inspection",
@@ -88,6 +111,7 @@ __all__ = [
     "Manifest",
     "NullBand",
     "NullFigure",
+    "Outcome",
     "OwnCut",
     "Package",
     "Percentiles",
@@ -109,7 +133,9 @@ __all__ = [
     "SameAttack",
     "SameControl",
     "SampleCounts",
+    "Saturation",
     "Served",
+    "SizeBudget",
     "StoredTensor",
     "Summary",
     "Task",
@@ -118,4 +144,5 @@ __all__ = [
     "TreeLock",
     "ValueAuc",
     "Verdict",
+    "Verification",
 ]

@@ -47,12 +47,21 @@ class BundleFile(Result):
     delegation: Delegation | None = None
 
 
+class SizeBudget(Result):
+    """The most that each file may weigh, where there is a limit: as it is, and in a zip of its own."""
+
+    disk_bytes: int | None = None
+    download_bytes: int | None = None
+
+
 class Manifest(ResultFile):
     """What ships (`bundle/TARGET/manifest.json`): nothing in it identifies a training example.
 
     `versions` made and checked the files; `runtimes` is the package and first version that run them on the target.
     `structure`: of the sparsity; with `channel`, the files hold what was left after whole channels were removed.
     `parameters`: weights, biases and norms of the model in the files; None where an older safedeploy wrote them.
+    `calibration_inputs`: how many set int8 ranges, none of which is in a file's `check`; None where an older safedeploy
+    checked with the very same. `budget`: the target's.
     """
 
     target: str
@@ -68,6 +77,8 @@ class Manifest(ResultFile):
     files: list[BundleFile]
     versions: dict[str, str]
     runtimes: dict[Literal["onnxruntime", "executorch"], str] = Field(default_factory=dict)
+    calibration_inputs: int | None = None
+    budget: SizeBudget = SizeBudget()
 
 
 class StoredTensor(Result):

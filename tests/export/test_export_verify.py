@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from safedeploy.artifacts.recognise import open_artifact
 from safedeploy.export.targets import load_target
-from safedeploy.export.verify import OutOfTolerance, check, require
+from safedeploy.export.verify import OutOfTolerance, compare, require
 from safedeploy.results import Check
 
 
@@ -24,9 +25,13 @@ def tampered(source: Path, path: Path, shift: float) -> Path:
     return path
 
 
+def answers(path: Path, trained) -> NDArray[np.float32]:
+    return open_artifact(path).logits(trained.x)
+
+
 def test_a_faithful_file_differs_by_rounding_alone(exported, trained) -> None:
     reference = trained.logits(trained.x)
-    found = check(open_artifact(exported.folder / "model.onnx"), reference, trained.x, trained.y)
+    found = compare(answers(exported.folder / "model.onnx", trained), reference, trained.y)
     assert (found.samples, found.top1_agreement) == (240, 1.0)
     assert found.max_logit_difference < 1e-5
     assert found.accuracy == found.torch_accuracy == (reference.argmax(1) == trained.y).mean()
@@ -36,8 +41,8 @@ def test_a_faithful_file_differs_by_rounding_alone(exported, trained) -> None:
 def test_the_figures_of_a_file_whose_class_0_is_raised(exported, trained, tmp_path: Path) -> None:
     """A large shift sends every input to class 0, so agreement and accuracy are that class's shares."""
     reference = trained.logits(trained.x)
-    wrong = open_artifact(tampered(exported.folder / "model.onnx", tmp_path / "wrong.onnx", 1000.0))
-    found = check(wrong, reference, trained.x, trained.y)
+    wrong = tampered(exported.folder / "model.onnx", tmp_path / "wrong.onnx", 1000.0)
+    found = compare(answers(wrong, trained), reference, trained.y)
     assert found.max_logit_difference == pytest.approx(1000, rel=1e-4)
     assert found.mean_logit_difference == pytest.approx(250, rel=1e-4)
     assert found.top1_agreement == (reference.argmax(1) == 0).mean()
@@ -52,8 +57,8 @@ def test_the_figures_of_a_file_whose_class_0_is_raised(exported, trained, tmp_pa
 def test_a_shift_too_small_to_change_a_class_is_still_too_much_for_float32(exported, trained, tmp_path: Path) -> None:
     reference = trained.logits(trained.x)
     shift = float(0.001 * np.abs(reference).max())
-    wrong = open_artifact(tampered(exported.folder / "model.onnx", tmp_path / "wrong.onnx", shift))
-    found = check(wrong, reference, trained.x, trained.y)
+    wrong = tampered(exported.folder / "model.onnx", tmp_path / "wrong.onnx", shift)
+    found = compare(answers(wrong, trained), reference, trained.y)
     with pytest.raises(OutOfTolerance, match=r"0\.0001 of the largest logit"):
         require(found, "wrong.onnx", "float32", exported.target, reference)
     require(found, "wrong.onnx", "int8", exported.target, reference)
@@ -77,9 +82,3 @@ def test_int8_is_judged_by_agreement_and_by_accuracy_lost(agreement: float, accu
     else:
         with pytest.raises(OutOfTolerance, match=f"accuracy lost {0.9 - accuracy:.3f}"):
             require(found, "model.int8.onnx", "int8", load_target("android"), reference)
-
-
-def test_a_file_with_another_number_of_classes_is_caught(exported, trained) -> None:
-    reference = trained.logits(trained.x)[:, :3]
-    with pytest.raises(OutOfTolerance, match=r"model\.onnx answers 4 classes, the torch model 3"):
-        check(open_artifact(exported.folder / "model.onnx"), reference, trained.x, trained.y)

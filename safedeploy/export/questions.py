@@ -1,0 +1,50 @@
+"""What a bundle's files are asked: real inputs with the torch model's answers, or random ones without it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from safedeploy.artifacts.base import Array
+from safedeploy.seeds import numpy_generator
+
+RANDOM = 64
+LARGE = 1e6  # far beyond any preprocessed input, and far from what float32 overflows at
+HOSTILE = {"NaN": np.nan, "+Inf": np.inf, "-Inf": -np.inf, "one NaN": np.nan}
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """The torch model's side: labels y (n,), its logits (n, classes) for the inputs, and how to ask it more."""
+
+    y: NDArray[np.int64]
+    logits: Array
+    answer: Callable[[Array], Array] = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Questions:
+    """x: (n, *input_shape) float32, preprocessed. `described`: what they are. `known`: None without the torch model."""
+
+    x: Array
+    described: str
+    known: Known | None = None
+
+    def extremes(self) -> dict[str, Array]:
+        """Unusual finite inputs by name, each (1, *input_shape)."""
+        values = {"zeros": 0.0, "lowest": self.x.min(), "highest": self.x.max(), "large": LARGE, "-large": -LARGE}
+        return {name: np.full((1, *self.x.shape[1:]), value, np.float32) for name, value in values.items()}
+
+
+def random_questions(input_shape: tuple[int, ...]) -> Questions:
+    """Normal noise, the same every time."""
+    x = numpy_generator(0, "verify").standard_normal((RANDOM, *input_shape), dtype=np.float32)
+    return Questions(x, f"{RANDOM} random inputs")
+
+
+def hostile(input_shape: tuple[int, ...]) -> dict[str, Array]:
+    """Inputs that are not finite, by name, each (1, *input_shape)."""
+    inputs = {name: np.full((1, *input_shape), value, np.float32) for name, value in HOSTILE.items()}
+    inputs["one NaN"].reshape(-1)[1:] = 0
+    return inputs
