@@ -232,7 +232,9 @@ def proc_status(field: str) -> int:
 def machine() -> dict[str, str]:
     cpus = colon_file("/proc/cpuinfo")
     named = [cpus[key] for key in ("model name", "Hardware", "CPU part") if cpus.get(key)]
-    return {
+    program = colon_file("/proc/self/status").get("Name", "")
+    emulated = {"emulator": program} if program.startswith("qemu-") else {}  # the kernel's name for what really runs
+    return emulated | {
         "cpu": named[0] if named else platform.processor() or platform.machine(),
         "architecture": platform.machine(),
         "cores": str(len(affinity())),

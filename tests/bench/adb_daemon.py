@@ -1,9 +1,9 @@
 """An Android device as adb sees one: its protocol on loopback, a folder as its storage, this machine's shell.
 
 Speaks what adbd speaks over TCP (CNXN, AUTH, OPEN, OKAY, WRTE, CLSE; services `shell:`, `shell,v2:`, `exec:`, `sync:`)
-and really runs what it is told to, with three differences to a phone: paths under /data/local/tmp and /sys are read as
-being in the device's folder, `getprop` and `dumpsys` are scripts that answer from what the device was made with, and
-aarch64 programs are run by qemu. Nothing of safedeploy is imported.
+and really runs what it is told to, with three differences to a phone: in commands and in what they are told,
+/data/local/tmp and /sys are in the device's folder, `getprop` and `dumpsys` are scripts that answer from what the
+device was made with, and aarch64 programs are run by qemu. Nothing of safedeploy is imported.
 """
 
 import contextlib
@@ -106,14 +106,11 @@ class Phone:
         return self.folder / path.lstrip("/")
 
     def command(self, line: str) -> str:
-        """A command of the device as this machine's shell takes it."""
+        """A command of the device as this machine's shell takes it: the first program that is for aarch64, in qemu."""
         line = line.replace(STORAGE, str(self.storage)).replace("/sys/", f"{self.folder}/sys/")
-
-        def emulated(match: "re.Match[str]") -> str:
-            word = match[0]
-            return f"{self.qemu} -L {self.folder} {word}" if self.qemu and machine_of(Path(word)) == AARCH64 else word
-
-        return re.sub(re.escape(str(self.storage)) + r"/[\w./-]+", emulated, line)
+        named = re.findall(re.escape(str(self.storage)) + r"/[\w./-]+", line)
+        program = next((word for word in named if machine_of(Path(word)) == AARCH64), None)
+        return line.replace(program, f"{self.qemu} -L {self.folder} {program}", 1) if program and self.qemu else line
 
     def used(self) -> int:
         return sum(path.lstat().st_size for path in self.storage.rglob("*") if not path.is_dir())
@@ -254,7 +251,7 @@ def shell(phone: Phone, stream: Stream, line: str, *, packets: bool) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE if packets else subprocess.STDOUT,
         cwd=phone.folder,
-        env={"PATH": path, "HOME": "/", "TMPDIR": str(phone.storage)},
+        env={"PATH": path, "HOME": "/"},
         start_new_session=True,
     )
 
@@ -278,7 +275,7 @@ def shell(phone: Phone, stream: Stream, line: str, *, packets: bool) -> None:
                 kind, size = struct.unpack("<BI", stream.read(5)) if packets else (STDIN, 1)
                 data = stream.read(size)
                 if kind == STDIN:
-                    process.stdin.write(data)
+                    process.stdin.write(data.replace(STORAGE.encode(), str(phone.storage).encode()))
                     process.stdin.flush()
                 elif kind == CLOSE_STDIN:
                     break

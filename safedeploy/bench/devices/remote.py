@@ -2,6 +2,7 @@
 
 import secrets
 import shlex
+import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -95,7 +96,8 @@ class Remote:
             )
         else:
             launch = self.python("executorch" if executorch else "onnxruntime")
-            command = self.wire.remote("exec " + words([*self.prefix, *launch(self.runner)]))
+            temporary = f"TMPDIR={self.folder}"  # runtimes leave files there
+            command = self.wire.remote("exec " + words(["env", temporary, *self.prefix, *launch(self.runner)]))
         place = self.push(model)
         return started(command, log), place
 
@@ -148,6 +150,7 @@ def run(
     patience: float | None = PATIENCE,
 ) -> "subprocess.CompletedProcess[bytes]":
     """A client's command, which Ctrl-C does not reach. Raises UserError where there is no client or no answer."""
+    require(command[0], name)
     try:
         return subprocess.run(
             command,
@@ -158,10 +161,13 @@ def run(
             check=False,
             start_new_session=True,
         )
-    except FileNotFoundError:
-        raise UserError(f"{name}: there is no '{command[0]}' here; {INSTALL[command[0]]} and try again") from None
     except subprocess.TimeoutExpired:
         raise UserError(f"{name} gave no answer within {patience:.0f} s; see that it is awake and connected") from None
+
+
+def require(client: str, name: str) -> None:
+    if shutil.which(client) is None:
+        raise UserError(f"{name}: there is no '{client}' here; {INSTALL[client]} and try again")
 
 
 def fault(name: str, done: "subprocess.CompletedProcess[bytes]", advice: Sequence[tuple[str, str]]) -> UserError:
@@ -175,8 +181,10 @@ def fault(name: str, done: "subprocess.CompletedProcess[bytes]", advice: Sequenc
     full = next((line for line in lines if any(told in line for told in FULL)), None)
     if full is not None:
         return UserError(f"{name} is full: {full[:300]}; free some storage there and try again")
-    told = next((line for line in lines if "error" in line.lower()), (lines or [f"exit code {done.returncode}"])[0])
-    return UserError(f"{name}: {told[:300]}; {next(text for key, text in advice if key in told)}")
+    for key, remedy in advice:
+        if line := next((line for line in lines if key in line), None):
+            return UserError(f"{name}: {line[:300].rstrip('.')}; {remedy}")
+    return UserError(f"{name}: exit code {done.returncode}; {advice[-1][1]}")
 
 
 def new_folder(parent: str) -> str:

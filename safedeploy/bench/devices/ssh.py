@@ -3,10 +3,13 @@
 import contextlib
 import re
 import shlex
+import subprocess
 import tarfile
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -35,6 +38,7 @@ PYTHON = (
     "*[name for name in ('numpy', 'onnxruntime', 'executorch') if u.find_spec(name)])"
 )
 OLDEST = 309  # Python 3.9
+LOOK = 0.02  # seconds between two looks whether the connection stands
 
 
 @dataclass(frozen=True)
@@ -57,30 +61,30 @@ class Ssh:
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[remote.Remote]:
-        wire = SshWire(self.name, self.host, self.port)
-        folder = remote.new_folder(FOLDERS)
-        try:
-            system = wire.shell(f"mkdir -m 700 {folder} && uname -s -m").strip()
-            chosen = None if self.cores is None else chosen_cores(self.cores, phone.cores(wire.shell), self.name)
-            tree = remote.of_tree(wire, folder) if system == "Linux aarch64" and self.python is None else None
-            yield remote.Remote(
-                wire,
-                folder,
-                python=lambda runtime: self._python(wire, runtime, system, tree),
-                cores=chosen,
-                facts=phone.board(wire.shell),
-                native=self.native,
-            )
-        finally:
-            with contextlib.suppress(UserError):  # a machine that is gone cannot be cleaned up
-                wire.shell(f"rm -rf {folder}")
+        with connected(self.name, self.host, self.port) as wire:
+            folder = remote.new_folder(FOLDERS)
+            try:
+                system = wire.shell(f"mkdir -m 700 {folder} && uname -s -m").strip()
+                chosen = None if self.cores is None else chosen_cores(self.cores, phone.cores(wire.shell), self.name)
+                tree = remote.of_tree(wire, folder) if system == "Linux aarch64" and self.python is None else None
+                yield remote.Remote(
+                    wire,
+                    folder,
+                    python=cache(lambda runtime: self._python(wire, runtime, system, tree)),
+                    cores=chosen,
+                    facts=phone.board(wire.shell),
+                    native=self.native,
+                )
+            finally:
+                with contextlib.suppress(UserError):  # a machine that is gone cannot be cleaned up
+                    wire.shell(f"rm -rf {folder}")
 
     def _python(
         self, wire: "SshWire", runtime: remote.Runtime, system: str, tree: remote.Python | None
     ) -> remote.Launch:
         """The host's own Python if it has numpy and the runtime, else the tree's. Raises UserError for neither."""
         given = (self.python or "").removeprefix("~/")  # ssh begins in the user's home
-        lacking = "no python3"
+        lacking = "no such program" if given else "no python3"
         for python in [given] if given else ["python3", "python"]:
             answer = wire.shell(f"{shlex.quote(python)} -c {shlex.quote(PYTHON)} 2>/dev/null || true").split()
             if len(answer) < 2:
@@ -103,13 +107,16 @@ class Ssh:
 
 @dataclass(frozen=True)
 class SshWire:
+    """`socket`: of the one connection that all commands share; without it each makes its own."""
+
     name: str
     host: str
     port: int | None
+    socket: Path
 
-    def remote(self, line: str) -> list[str]:
-        options = [part for option in OPTIONS for part in ("-o", option)]
-        return ["ssh", "-T", *options, *(["-p", str(self.port)] if self.port else []), "--", self.host, line]
+    def remote(self, *command: str) -> list[str]:
+        options = [part for option in (*OPTIONS, f"ControlPath={self.socket}") for part in ("-o", option)]
+        return ["ssh", "-T", *options, *(["-p", str(self.port)] if self.port else []), "--", self.host, *command]
 
     def shell(self, script: str) -> str:
         done = remote.run(self.remote(f"sh -c {shlex.quote(script)}"), self.name)
@@ -138,6 +145,27 @@ class SshWire:
             done = remote.run(self.remote(f"cat {place}"), self.name, stdout=content, patience=None)
         if done.returncode:
             raise remote.fault(self.name, done, ADVICE)
+
+
+@contextlib.contextmanager
+def connected(name: str, host: str, port: int | None) -> Iterator[SshWire]:
+    """One connection, held while this lasts. Raises UserError, ssh's words and what to do, where there is none."""
+    with tempfile.TemporaryDirectory(prefix="safedeploy-") as folder, tempfile.TemporaryFile() as log:
+        wire = SshWire(name, host, port, Path(folder) / "ssh")
+        remote.require("ssh", name)
+        command = ["ssh", "-N", "-o", "ControlMaster=yes", *wire.remote()[1:]]
+        master = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log, start_new_session=True)
+        try:
+            while not wire.socket.exists():
+                if master.poll() is not None:
+                    log.seek(0)
+                    failed = subprocess.CompletedProcess(command, master.returncode, b"", log.read())
+                    raise remote.fault(name, failed, ADVICE)
+                time.sleep(LOOK)
+            yield wire
+        finally:
+            master.terminate()
+            master.wait()
 
 
 def parse(text: str) -> tuple[str, int | None]:
