@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         report,
         resume,
         run,
+        verify,
     )
     from safedeploy.recipe import Recipe, read_recipe
 
@@ -45,6 +46,7 @@ __all__ = [
     "report",
     "resume",
     "run",
+    "verify",
 ]
 
 _HOMES = {"make_recipe": "compose", "Recipe": "recipe", "read_recipe": "recipe", "UserError": "errors"}

@@ -37,6 +37,7 @@ from safedeploy.recipe import MethodRecipe, Recipe, read_recipe
 from safedeploy.references import make_references
 from safedeploy.results import Evidence, Inspection, Manifest, Timing
 from safedeploy.rundir import RunDir, open_run, run_of_artifact, write_text
+from safedeploy.verification import verify
 
 __all__ = [
     "Progress",
@@ -56,6 +57,7 @@ __all__ = [
     "report",
     "resume",
     "run",
+    "verify",
 ]
 
 

@@ -17,7 +17,9 @@ def export(
     from safedeploy import pipeline
     from safedeploy.cli.progress import shown
     from safedeploy.cli.show import show_manifest
+    from safedeploy.export.sizes import require_within
 
     with shown() as progress:
         manifest = pipeline.export(run, target, progress=progress)
     show_manifest(manifest, json=json)
+    require_within(manifest)

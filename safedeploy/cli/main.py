@@ -44,6 +44,7 @@ COMMANDS = (
     "run",
     "compress",
     "export",
+    "verify",
     "references",
     "audit",
     "attribute",

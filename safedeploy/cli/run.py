@@ -43,6 +43,8 @@ def run(
     from safedeploy.cli.progress import shown
     from safedeploy.cli.show import show_run
     from safedeploy.compose import make_recipe
+    from safedeploy.export.sizes import require_within
+    from safedeploy.report.contents import read_run
 
     resolved = make_recipe(
         recipe,
@@ -69,4 +71,7 @@ def run(
     advice = f"what was finished is kept; type the same command{' without --fresh' if fresh else ''} to continue it"
     with continued_by(lambda: advice), shown() as progress:
         made = pipeline.run(resolved, runs, fresh=fresh, progress=progress)
-    finish(show_run(made, json=json))
+    verdicts = show_run(made, json=json)
+    if (shipped := read_run(made).shipped.manifest) is not None:
+        require_within(shipped)
+    finish(verdicts)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safedeploy.results import Agreement, Inspection, Manifest, Summary, Timing, Verdict
+from safedeploy.results import Agreement, Inspection, Manifest, Summary, Timing, Verdict, Verification
 from safedeploy.rundir import RunDir, write_text
 
 if TYPE_CHECKING:
@@ -79,6 +79,18 @@ def show_manifest(manifest: Manifest, *, json: bool) -> None:
     ]
     title = f"Bundle for {manifest.target}: each file in its runtime against torch, {check.samples:,} validation inputs"
     table(title, columns, rows)
+
+
+def show_verification(found: Verification, *, json: bool) -> None:
+    if json:
+        print(found.model_dump_json(indent=2))
+        return
+    words = {True: "ok", False: "FAILED", None: "not made"}
+    rows = [["(bundle)", one.check, words[one.passed], one.detail] for one in found.outcomes]
+    rows += [[file.name, one.check, words[one.passed], one.detail] for file in found.files for one in file.outcomes]
+    table(f"Bundle {found.bundle}, {found.model}, on {found.inputs}", ["file", "check", "", "found"], rows)
+    for line in found.not_checked:
+        print(f"not checked: {line}")
 
 
 def show_inspection(found: Inspection, *, json: bool) -> None:

@@ -133,4 +133,4 @@ def require_passed(found: Verification) -> None:
     """Raises CheckFailed with the first failure and how many there are."""
     if failures := found.failures:
         more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
-        raise CheckFailed(f"{failures[0]}{more}")
+        raise CheckFailed(f"bundle '{found.bundle}': {failures[0]}{more}")
