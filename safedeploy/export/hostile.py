@@ -67,10 +67,7 @@ class _Apart:
         self._process.communicate()
 
     def _start(self) -> "subprocess.Popen[bytes]":
-        import safedeploy
-
-        home = Path(str(safedeploy.__file__)).parent.parent
-        path = os.pathsep.join([str(home), *filter(None, [os.environ.get("PYTHONPATH")])])
+        path = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
         return subprocess.Popen(
             [sys.executable, "-m", "safedeploy.export.hostile", *(["executorch"] if self._executorch else [])],
             stdin=subprocess.PIPE,
