@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import onnx
 import onnxruntime
 
 from safedeploy.errors import UserError
@@ -30,6 +31,18 @@ def open_session(model: str | bytes, path: Path, threads: int | None) -> Any:
         reason = one_line(error)
         advice = "export it with opset 20" if "opset" in reason.lower() else "export it again or update onnxruntime"
         raise UserError(f"{path}: ONNX Runtime {onnxruntime.__version__} cannot load it: {reason}; {advice}") from None
+
+
+def optimised(path: Path, to: Path) -> onnx.ModelProto:
+    """The graph that ONNX Runtime runs in the place of the file's; `to` is where it may write it."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.optimized_model_filepath = str(to)
+    try:
+        onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0)
+        return onnx.load(str(to))
+    except Exception as error:  # the runtime's exceptions have no common base of their own
+        raise UserError(f"{path}: ONNX Runtime cannot write its optimised graph: {one_line(error)}") from None
 
 
 def one_line(error: Exception) -> str:

@@ -1,7 +1,7 @@
 """Small unsigned numbers packed into bytes, in the order in which a few element-wise operators unpack them.
 
-A number of w bits is stored as fields of 8, 4, 2 and 1 bits, those whose sizes add up to w, the largest field its highest
-bits. m groups of eight numbers are seen as (2, 4, m). A field's bytes are spread over that shape by broadcasting alone:
+A number of w bits is stored as those fields of 8, 4, 2 and 1 bits whose sizes add up to w, the largest its high bits.
+m groups of eight numbers are seen as (2, 4, m). A field's bytes are spread over that shape by broadcasting alone:
 8 bits as (2, 4, m), 4 bits as (1, 4, m), 2 bits as (2, 1, m), 1 bit as (1, 1, m).
 """
 

@@ -57,7 +57,8 @@ def _share(graph: onnx.GraphProto) -> None:
             instead[tensor.name] = first[key]
         else:
             first[key] = tensor.name
-            kept.append(tensor)
+            raw = numpy_helper.from_array(numpy_helper.to_array(tensor), tensor.name)
+            kept.append(min(tensor, raw, key=lambda one: one.ByteSize()))
     del graph.initializer[:]
     graph.initializer.extend(kept)
     for node in graph.node:

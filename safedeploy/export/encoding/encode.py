@@ -1,20 +1,29 @@
 """The last step of an ONNX export: every weight as its smallest code, the graph as few bytes, the answers the same."""
 
+import tempfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 from onnx import helper, numpy_helper
 
+from safedeploy.artifacts.onnx import OnnxArtifact
+from safedeploy.artifacts.onnx_encoding import DOMAIN, decodes_at_every_inference
+from safedeploy.errors import UserError
 from safedeploy.export.encoding.compact import compact
-from safedeploy.export.encoding.functions import DOMAIN, VERSION, functions
+from safedeploy.export.encoding.derived import write_bias_scales
+from safedeploy.export.encoding.functions import VERSION, functions
 from safedeploy.export.encoding.tensor import Writer, write
 from safedeploy.rundir import write_bytes
 
+RUNTIME = f"ONNX Runtime {onnxruntime.__version__}"
+ADVICE = "set sparse = false under [encoding] in a target file of your own"
 TYPES = (np.float32, np.int8)
 SMALLEST = 64  # numbers of a tensor that is looked at
+PROBES = 8
 
 
 @dataclass(frozen=True)
@@ -27,27 +36,33 @@ class Encoding:
 
 
 def encode(source: Path, path: Path) -> Encoding:
-    """Write the ONNX file `source`, weights inside, as `path` with its weights coded."""
+    """Write the ONNX file `source`, weights inside, as `path`: smaller, with the same answers bit for bit.
+
+    `path` may be `source`. Raises UserError where ONNX Runtime would answer otherwise, or decode at every inference.
+    """
     before = source.read_bytes()
     model = onnx.load_model_from_string(before)
     codecs = encode_model(model)
-    after = model.SerializeToString(deterministic=True)
-    write_bytes(path, after)
-    return Encoding(len(before), len(after), codecs)
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / path.name
+        made.write_bytes(model.SerializeToString(deterministic=True))
+        _require_same(source, made)
+        write_bytes(path, made.read_bytes())
+        return Encoding(len(before), made.stat().st_size, codecs)
 
 
 def encode_model(model: onnx.ModelProto) -> dict[str, int]:
-    """In place; how many weights each codec stores."""
+    """In place; how many weights each codec stores. Names inside the graph become short ones."""
     graph = model.graph
-    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     shown = {value.name for value in (*graph.input, *graph.output)}
-    taken = {name for node in graph.node for name in (*node.input, *node.output)} | set(stored) | shown
-    writer = Writer(taken)
+    taken = {name for node in graph.node for name in (*node.input, *node.output)}
+    writer = Writer(taken | shown | {tensor.name for tensor in graph.initializer})
     compact(model, writer.fresh)
-    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    weights = {name: a for name, a in stored.items() if a.dtype in TYPES and a.size >= SMALLEST and name not in shown}
-    coded = write(writer, weights)
-    kept = [tensor for tensor in graph.initializer if tensor.name not in coded]
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer if tensor.name not in shown}
+    derived = write_bias_scales(writer, graph, stored)
+    weights = {name: a for name, a in stored.items() if a.size >= SMALLEST and name not in derived}
+    coded = write(writer, {name: a for name, a in weights.items() if a.dtype in TYPES or not a.any()})
+    kept = [tensor for tensor in graph.initializer if tensor.name not in coded and tensor.name not in derived]
     nodes = [*writer.nodes, *graph.node]
     del graph.initializer[:], graph.node[:]
     graph.initializer.extend([*kept, *writer.arrays])
@@ -56,3 +71,12 @@ def encode_model(model: onnx.ModelProto) -> dict[str, int]:
         model.functions.extend(functions(writer.called))
         model.opset_import.append(helper.make_opsetid(DOMAIN, VERSION))
     return dict(Counter(coded.values()))
+
+
+def _require_same(source: Path, made: Path) -> None:
+    plain, encoded = OnnxArtifact(source, threads=1), OnnxArtifact(made, threads=1)
+    x = plain.probes(PROBES, 0)
+    if not np.array_equal(plain.answers(x), encoded.answers(x)):
+        raise UserError(f"{source.name}: {RUNTIME} answers otherwise once its weights are encoded; {ADVICE}")
+    if decodes_at_every_inference(made):
+        raise UserError(f"{source.name}: {RUNTIME} would decode its weights at every inference; {ADVICE}")

@@ -6,19 +6,20 @@ distances; the first distance is the first position itself.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from safedeploy.artifacts.onnx_encoding import DOMAIN
 from safedeploy.export.encoding.bits import SHIFTS, below, fields_of
 from safedeploy.export.encoding.compact import compact_function
 
-DOMAIN, VERSION = "safedeploy", 1
+VERSION = 1
 OPSET = 20
 BIT_OF_BYTE = 2 ** np.arange(8, dtype=np.uint8).reshape(1, 8)
-NUMPY_TYPES = {TensorProto.UINT8: np.uint8, TensorProto.INT32: np.int32}
 
 
 def functions(called: Iterable[str]) -> list[onnx.FunctionProto]:
@@ -82,13 +83,13 @@ def _distances(name: str) -> onnx.FunctionProto:
     Every zero bit adds 2^k to the distance whose one comes next, and the one adds 1. WideDistances counts in int32 what
     does not fit into a byte, and its ones add nothing, so that a first position of 0 has a code.
     """
-    kind = TensorProto.INT32 if name.startswith("Wide") else TensorProto.UINT8
-    at_one = 0 if kind == TensorProto.INT32 else 1
+    wide = name.startswith("Wide")
+    kind = TensorProto.INT32 if wide else TensorProto.UINT8
     nodes = [
         _constant("m", BIT_OF_BYTE),
         _constant("flat", np.array([-1])),
         _constant("axis", np.array(0)),
-        _constant("one", NUMPY_TYPES[kind](at_one)),
+        _constant("one", np.int32(0) if wide else np.uint8(1)),
         _node("BitwiseAnd", ["unary", "m"], "a"),
         _node("Cast", ["a"], "b", to=TensorProto.BOOL),
         _node("Reshape", ["b", "flat"], "ones"),
@@ -156,7 +157,7 @@ def _palette(name: str, width: int) -> onnx.FunctionProto:
     return _made(name, [*field_names(width), "count", "book"], nodes)
 
 
-def _node(op: str, inputs: Sequence[str], output: str, **attributes: object) -> onnx.NodeProto:
+def _node(op: str, inputs: Sequence[str], output: str, **attributes: Any) -> onnx.NodeProto:
     return helper.make_node(op, inputs, [output], **attributes)
 
 

@@ -1,4 +1,4 @@
-"""How a tensor's numbers are stored, without loss: as they are, as float16, or as places in a book of the few there are."""
+"""How a tensor's numbers are stored, without loss: as they are, as float16, or as places in a book of a few."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Where a tensor's non-zeros are, as the codes of `functions.py`: every codec's bytes, and the arrays of the one chosen.
+"""Where a tensor's non-zeros are, as the codes of `functions.py`: each codec's bytes, and its arrays.
 
 A code stores the distances between entries; where a distance is longer than a codec can say, an entry of value zero
 stands in between.

@@ -10,7 +10,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from safedeploy.export.encoding.functions import DOMAIN, functions
+from safedeploy.artifacts.onnx_encoding import DOMAIN
+from safedeploy.export.encoding.functions import functions
 from safedeploy.export.encoding.numbers import Stored, smallest
 from safedeploy.export.encoding.positions import ARRAY_BYTES, codec, codecs
 
@@ -88,20 +89,20 @@ def write(writer: Writer, weights: Mapping[str, Array]) -> dict[str, str]:
     chosen = choose({name: costs(array) for name, array in arrays.items()})
     together: dict[tuple[str, str], list[str]] = defaultdict(list)
     made = {name: writer.fresh() if name in scales else name for name in weights}
-    for name, codec in chosen.items():
-        if codec in (AS_IS, FILLED):
-            _write(writer, made[name], arrays[name], codec)
-        elif codec == STORED:
+    for name, function in chosen.items():
+        if function in (AS_IS, FILLED):
+            _write(writer, made[name], arrays[name], function)
+        elif function == STORED:
             if name in scales:
                 writer.arrays.append(numpy_helper.from_array(arrays[name], made[name]))
         else:
             alone = "" if arrays[name].size < SMALL else name
-            together[codec, f"{arrays[name].dtype}{alone}"].append(name)
-    for (codec, _), names in together.items():
-        _write_together(writer, {made[name]: arrays[name] for name in names}, codec)
+            together[function, f"{arrays[name].dtype}{alone}"].append(name)
+    for (function, _), names in together.items():
+        _write_together(writer, {made[name]: arrays[name] for name in names}, function)
     for name, scale in scales.items():
         writer.add("Mul", [writer.add("Cast", [made[name]], to=onnx.TensorProto.FLOAT), writer.store(scale)], name)
-    return {name: codec for name, codec in chosen.items() if codec != STORED or name in scales}
+    return {name: function for name, function in chosen.items() if function != STORED or name in scales}
 
 
 def costs(array: Array) -> dict[str, float]:
@@ -116,10 +117,10 @@ def costs(array: Array) -> dict[str, float]:
     numbers = smallest(flat[positions])
     book = 0 if numbers.book is None else numbers.book.nbytes + ARRAY_BYTES
     work = {}
-    for codec in codecs(positions):
-        places = codec.size_bytes + len(codec.entries) * numbers.bits / 8
-        found[codec.function] = (NODE_BYTES + book + places) / WORTH_WHILE
-        work[codec.function] = codec.work_bytes
+    for one in codecs(positions):
+        size = NODE_BYTES + book + one.size_bytes + len(one.entries) * numbers.bits / 8
+        found[one.function] = size / WORTH_WHILE
+        work[one.function] = one.work_bytes
     least = min(found.values())
     close = [function for function in work if found[function] <= SLACK * least]
     if array.size >= LARGE and close:
@@ -139,7 +140,8 @@ def choose(weights: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
 
     def total(picked: Mapping[str, str]) -> float:
         decoders = functions({one for one in picked.values() if one not in WITHOUT_DECODER})
-        return sum(weights[name][one] for name, one in picked.items()) + sum(one.ByteSize() for one in decoders)
+        sizes = [weights[name][one] for name, one in picked.items()]
+        return float(sum(sizes) + sum(one.ByteSize() for one in decoders))
 
     picked = best({one for found in weights.values() for one in found})
     while True:
@@ -155,12 +157,12 @@ def choose(weights: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
         picked = rival
 
 
-def _write_together(writer: Writer, weights: Mapping[str, Array], codec: str) -> None:
+def _write_together(writer: Writer, weights: Mapping[str, Array], function: str) -> None:
     if len(weights) == 1:
-        _write(writer, *next(iter(weights.items())), codec)
+        _write(writer, *next(iter(weights.items())), function)
         return
     whole = writer.fresh()
-    _write(writer, whole, np.concatenate([array.reshape(-1) for array in weights.values()]), codec)
+    _write(writer, whole, np.concatenate([array.reshape(-1) for array in weights.values()]), function)
     sizes = writer.store(np.array([array.size for array in weights.values()], np.int64))
     parts = [writer.fresh() for _ in weights]
     writer.nodes.append(helper.make_node("Split", [whole, sizes], parts))
@@ -191,7 +193,7 @@ def _numbers(writer: Writer, stored: Stored) -> str:
         return writer.add("Cast", [writer.store(stored.numbers)], to=onnx.TensorProto.FLOAT)
     assert stored.book is not None
     count = np.array([len(stored.numbers)], np.int64)
-    inputs = [*stored.fields(), count, stored.book]
+    inputs: list[Array] = [*stored.fields(), count, stored.book]
     return writer.call(f"Palette{stored.bits}", [writer.store(part) for part in inputs])
 
 
