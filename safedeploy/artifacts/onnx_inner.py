@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from safedeploy.artifacts.base import Array, Inner, Unopenable
 from safedeploy.artifacts.inner import PROBES, InnerReader, in_parts
+from safedeploy.artifacts.onnx_encoding import decoded
 from safedeploy.artifacts.onnx_import import Graph
 from safedeploy.artifacts.onnx_session import VALUE_KEEPERS, one_line
 
@@ -29,7 +30,11 @@ class OnnxInner:
     def __init__(self, artifact: "OnnxArtifact") -> None:
         """Raises Unopenable with the reason: an unknown operator, other answers, samples that are not kept apart."""
         self._artifact = artifact
-        model = with_logits(onnx.load(str(artifact.path)), artifact.output_name, probabilities=artifact.probabilities)
+        model = with_logits(
+            decoded(onnx.load(str(artifact.path)), artifact.path),
+            artifact.output_name,
+            probabilities=artifact.probabilities,
+        )
         self._rounded = artifact.quantised or any(
             one.data_type in (TensorProto.FLOAT16, TensorProto.BFLOAT16) for one in model.graph.initializer
         )

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from safedeploy.artifacts.base import Array, Features, Inner, Unopenable
 from safedeploy.artifacts.batches import as_input, in_batches
+from safedeploy.artifacts.onnx_encoding import decoded
 from safedeploy.artifacts.onnx_session import VALUE_KEEPERS, one_line, open_session
 from safedeploy.errors import UserError
 
@@ -43,7 +44,7 @@ class OnnxWhiteBox:
     def __init__(self, artifact: "OnnxArtifact") -> None:
         """Raises Unopenable where the last layer is not linear or the copy does not answer as the file does."""
         self._artifact = artifact
-        model = onnx.load(str(artifact.path))
+        model = decoded(onnx.load(str(artifact.path)), artifact.path)
         last = last_layer(model.graph, artifact.input_name, artifact.output_name)
         self._shown = show(model.graph, last)
         try:

@@ -14,8 +14,8 @@ from safedeploy.artifacts.onnx import OnnxArtifact
 from safedeploy.artifacts.onnx_encoding import DOMAIN, decodes_at_every_inference
 from safedeploy.errors import UserError
 from safedeploy.export.encoding.compact import compact
-from safedeploy.export.encoding.derived import write_bias_scales
 from safedeploy.export.encoding.functions import VERSION, functions
+from safedeploy.export.encoding.qdq import drop_derived
 from safedeploy.export.encoding.tensor import Writer, write
 from safedeploy.rundir import write_bytes
 
@@ -58,11 +58,11 @@ def encode_model(model: onnx.ModelProto) -> dict[str, int]:
     taken = {name for node in graph.node for name in (*node.input, *node.output)}
     writer = Writer(taken | shown | {tensor.name for tensor in graph.initializer})
     compact(model, writer.fresh)
+    drop_derived(model, writer.fresh)
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer if tensor.name not in shown}
-    derived = write_bias_scales(writer, graph, stored)
-    weights = {name: a for name, a in stored.items() if a.size >= SMALLEST and name not in derived}
-    coded = write(writer, {name: a for name, a in weights.items() if a.dtype in TYPES or not a.any()})
-    kept = [tensor for tensor in graph.initializer if tensor.name not in coded and tensor.name not in derived]
+    weights = {name: a for name, a in stored.items() if a.size >= SMALLEST and (a.dtype in TYPES or not a.any())}
+    coded = write(writer, weights)
+    kept = [tensor for tensor in graph.initializer if tensor.name not in coded]
     nodes = [*writer.nodes, *graph.node]
     del graph.initializer[:], graph.node[:]
     graph.initializer.extend([*kept, *writer.arrays])

@@ -14,6 +14,7 @@ from safedeploy.artifacts.onnx_encoding import DOMAIN
 from safedeploy.export.encoding.functions import functions
 from safedeploy.export.encoding.numbers import Stored, smallest
 from safedeploy.export.encoding.positions import ARRAY_BYTES, codec, codecs
+from safedeploy.export.encoding.values import int8_levels
 
 Array = NDArray[Any]
 
@@ -197,18 +198,15 @@ def _numbers(writer: Writer, stored: Stored) -> str:
     return writer.call(f"Palette{stored.bits}", [writer.store(part) for part in inputs])
 
 
-def _scaled(array: Array) -> tuple[NDArray[np.int8], NDArray[np.float32]] | None:
-    """int8 and a scale a row whose product is `array` bit for bit, where there are such: its largest number is ±127."""
-    if array.ndim < 2 or array.size < 64:
+def _scaled(array: Array) -> tuple[NDArray[np.int8], Array] | None:
+    """Integers and a scale a channel whose product is `array` bit for bit, where `round_values` has made such weights."""
+    if array.ndim < 2 or not np.isfinite(array).all():
         return None
-    rows = array.reshape(len(array), -1)
-    scale = (np.abs(rows).max(axis=1, keepdims=True) / np.float32(127)).astype(np.float32)
-    scale[scale == 0] = 1
-    with np.errstate(invalid="ignore"):
-        integers = np.rint(rows / scale)
-    if not np.isfinite(integers).all() or not np.array_equal(integers.astype(np.float32) * scale, rows):
-        return None
-    return integers.astype(np.int8).reshape(array.shape), scale.reshape(-1, *[1] * (array.ndim - 1))
+    for axis in (0, array.ndim - 1):
+        integers, scale = int8_levels(array, axis=axis)
+        if np.array_equal(integers * scale, array):
+            return integers, scale
+    return None
 
 
 def _short(number: int) -> str:
