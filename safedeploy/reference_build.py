@@ -265,8 +265,9 @@ def _answers(
 
 
 def _export(plan: Plan, module: "nn.Module", part: Examples, exporter: "Exporter", folder: Path) -> list[Path]:
-    """The plan's files of `module`, made as a bundle's are, in `folder`."""
+    """The plan's files of `module`, made as a bundle's are, in `folder`; codes are left out, which change no answer."""
     from safedeploy.export import executorch, onnx_int8
+    from safedeploy.export.encoding.rounding import round_file
     from safedeploy.sparsity.structure import as_shipped
 
     module = as_shipped(module, part.dataset.input_shape, plan.recipe.method.structure)
@@ -282,6 +283,9 @@ def _export(plan: Plan, module: "nn.Module", part: Examples, exporter: "Exporter
                 executorch.export_pte(module, shape, file, model_name=name)
             case "model.int8.pte":
                 executorch.export_int8_pte(module, shape, file, _calibration(part), how, model_name=name)
+    values = plan.target.encoding.values
+    if values != "float32" and folder / "model.onnx" in files:  # last: the int8 file is made of exact weights
+        round_file(folder / "model.onnx", folder / "model.onnx", values)
     return files
 
 

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from safedeploy.artifacts.info import artifact_info
 from safedeploy.errors import UserError
+from safedeploy.export.encoding.encode import Encoding
+from safedeploy.export.encoding.finish import finish
 from safedeploy.export.hostile import asked_apart
 from safedeploy.export.place import MANIFEST, replace, require_replaceable
 from safedeploy.export.questions import Known, Questions
 from safedeploy.export.reference import reference_logits, torch_answers
 from safedeploy.export.targets import FileName, Target, precision_of, runtime_of
-from safedeploy.export.verify import OutOfTolerance
+from safedeploy.export.verify import OutOfTolerance, is_rounded
 from safedeploy.export.verify_bundle import identity, verification, whole
 from safedeploy.export.verify_file import Asked, verify_file
 from safedeploy.recipe import Structure
@@ -75,17 +77,17 @@ def export_bundle(
             asked = Asked(questions, target, len(class_names), hostile)
             fresh = make_folder(Path(temporary) / folder.name)
             files, verified = [], []
+            plain = make_folder(Path(temporary) / "plain")
             for done, name in enumerate(_in_order(target.files)):
-                delegation = _export(name, model, input_shape, fresh, target, model_name, calibration)
+                delegation = _export(name, model, input_shape, plain, target, model_name, calibration)
+                encoding = finish(plain / name, fresh / name, target.encoding)
                 if progress is not None:
                     progress((done + 0.7) / len(target.files))
-                file, found = _verified(fresh / name, name, asked, delegation)
+                file, found = _verified(fresh / name, name, asked, delegation, encoding)
                 files.append(file)
                 verified.append(found)
                 if progress is not None:
                     progress((done + 1) / len(target.files))
-            for leftover in set(fresh.iterdir()) - {fresh / name for name in target.files}:
-                leftover.unlink()
             manifest = Manifest(
                 target=target.name,
                 model=model_name,
@@ -148,7 +150,7 @@ def _export(
 
 
 def _verified(
-    path: Path, name: FileName, asked: Asked, delegation: Delegation | None
+    path: Path, name: FileName, asked: Asked, delegation: Delegation | None, encoding: Encoding | None
 ) -> tuple[BundleFile, FileVerification]:
     """What the manifest says of a file that passed every check. Raises OutOfTolerance for one that did not."""
     found = verify_file(path, precision_of(name), asked)
@@ -168,5 +170,8 @@ def _verified(
         zip_bytes=info.zip_bytes,
         check=Check(**found.answers.model_dump(include=set(Check.model_fields))),
         delegation=delegation,
+        codecs=encoding.codecs if encoding else {},
+        plain_bytes=encoding.before_bytes if encoding else None,
+        values=asked.target.encoding.values if is_rounded(name, asked.target) else "float32",
     )
     return file, found.model_copy(update={"outcomes": [*identity(path, file), *found.outcomes]})

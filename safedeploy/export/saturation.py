@@ -9,6 +9,7 @@ import onnx
 from onnx import numpy_helper
 
 from safedeploy.artifacts.base import Array, Unopenable
+from safedeploy.artifacts.onnx_encoding import decoded
 from safedeploy.artifacts.onnx_session import open_session
 from safedeploy.results import Saturation
 
@@ -33,7 +34,7 @@ def _onnx_saturation(path: Path, x: Array) -> Saturation:
 
     Where a range begins at 0, values below it are a ReLU's: ONNX Runtime's quantiser leaves that to the rounding.
     """
-    model = onnx.load(path)
+    model = decoded(onnx.load(path), path)
     constants = {one.name: one for one in model.graph.initializer}
     nodes = [node for node in model.graph.node if _rounds_an_activation(node, constants)]
     if not nodes:

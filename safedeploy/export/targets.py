@@ -8,6 +8,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from safedeploy.errors import UserError, unknown
+from safedeploy.export.encoding.values import Rounding
 from safedeploy.recipe import budget_fault
 from safedeploy.results import Probability
 from safedeploy.rundir import RunDir, write_text
@@ -35,6 +36,16 @@ class Quantisation(_Section):
     weight: Literal["int8"] = "int8"
     per_channel: bool = True
     calibration: Literal["minmax", "entropy", "percentile"] = "minmax"
+
+
+class Encoding(_Section):
+    """`sparse`: weights of ONNX files as codes that ONNX Runtime decodes while it loads, without loss.
+
+    `values`: what the weights of model.onnx are rounded to before; a rounded file is held to the tolerance of int8.
+    """
+
+    sparse: bool = True
+    values: Literal["float32", Rounding] = "float32"
 
 
 class Float32Tolerance(_Section):
@@ -92,6 +103,7 @@ class Target(_Section):
     files: Annotated[list[FileName], Field(min_length=1)]
     opset: Opset = 20
     quantisation: Quantisation = Quantisation()
+    encoding: Encoding = Encoding()
     tolerance: Tolerance = Tolerance()
     runtimes: dict[RuntimeName, RuntimeOnTarget] = {}
     budget: Budget = Budget()

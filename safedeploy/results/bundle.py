@@ -37,6 +37,11 @@ class Delegation(Result):
 
 
 class BundleFile(Result):
+    """`codecs`: how many weights are stored by each code, empty where none is; `plain_bytes`: the file without codes.
+
+    `values`: what the weights were rounded to before.
+    """
+
     name: str
     runtime: Literal["onnxruntime", "executorch"]
     precision: Literal["float32", "int8"]
@@ -45,6 +50,9 @@ class BundleFile(Result):
     zip_bytes: int
     check: Check
     delegation: Delegation | None = None
+    codecs: dict[str, int] = Field(default_factory=dict)
+    plain_bytes: int | None = None
+    values: str = "float32"
 
 
 class SizeBudget(Result):

@@ -11,7 +11,7 @@ import onnxruntime
 from onnx import helper, numpy_helper
 
 from safedeploy.artifacts.onnx import OnnxArtifact
-from safedeploy.artifacts.onnx_encoding import DOMAIN, decodes_at_every_inference
+from safedeploy.artifacts.onnx_encoding import DOMAIN, decodes_at_every_inference, is_encoded
 from safedeploy.errors import UserError
 from safedeploy.export.encoding.compact import compact
 from safedeploy.export.encoding.functions import VERSION, functions
@@ -20,7 +20,7 @@ from safedeploy.export.encoding.tensor import Writer, write
 from safedeploy.rundir import write_bytes
 
 RUNTIME = f"ONNX Runtime {onnxruntime.__version__}"
-ADVICE = "set sparse = false under [encoding] in a target file of your own"
+ADVICE = "set sparse = false under [encoding] in a target file"
 TYPES = (np.float32, np.int8)
 SMALLEST = 64  # numbers of a tensor that is looked at
 PROBES = 8
@@ -38,11 +38,15 @@ class Encoding:
 def encode(source: Path, path: Path) -> Encoding:
     """Write the ONNX file `source`, weights inside, as `path`: smaller, with the same answers bit for bit.
 
-    `path` may be `source`. Raises UserError where ONNX Runtime would answer otherwise, or decode at every inference.
+    A file without sparse weights is left as it is. `path` may be `source`.
+    Raises UserError where ONNX Runtime would answer otherwise, or decode at every inference.
     """
     before = source.read_bytes()
     model = onnx.load_model_from_string(before)
     codecs = encode_model(model)
+    if not is_encoded(model):
+        write_bytes(path, before)
+        return Encoding(len(before), len(before), {})
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / path.name
         made.write_bytes(model.SerializeToString(deterministic=True))

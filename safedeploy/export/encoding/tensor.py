@@ -199,7 +199,7 @@ def _numbers(writer: Writer, stored: Stored) -> str:
 
 
 def _scaled(array: Array) -> tuple[NDArray[np.int8], Array] | None:
-    """Integers and a scale a channel whose product is `array` bit for bit, where `round_values` has made such weights."""
+    """Integers and a scale a channel whose product is `array` bit for bit, as `round_values` leaves weights."""
     if array.ndim < 2 or not np.isfinite(array).all():
         return None
     for axis in (0, array.ndim - 1):
