@@ -1,8 +1,10 @@
 """What a model file holds, read out of the file: identity, input, classes, operators, and every stored tensor."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +12,15 @@ from numpy.typing import NDArray
 from safedeploy.artifacts.base import Unopenable
 from safedeploy.artifacts.info import artifact_info
 from safedeploy.artifacts.recognise import open_artifact
-from safedeploy.results import Inspection, StoredTensor
+from safedeploy.results import Inspection, StoredTensor, WeightEncoding
+
+if TYPE_CHECKING:
+    import onnx
+
+WORTH_CODING = 0.9  # of a tensor's bytes: where its bound is below, it counts as sparse
+WORTH_TELLING = 512  # bytes that coding would spare
+LAYERS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+SHORT = 3  # letters of a name that says nothing
 
 
 def inspect(path: Path) -> Inspection:
@@ -21,7 +31,7 @@ def inspect(path: Path) -> Inspection:
         closed = ""
     except Unopenable as reason:
         closed = str(reason)
-    operators, tensors = _contents(path, info.format)
+    operators, tensors = _onnx_contents(path) if info.format == "onnx" else _pte_contents(path)
     return Inspection(
         artifact=info,
         input_shape=list(artifact.input_shape),
@@ -29,13 +39,12 @@ def inspect(path: Path) -> Inspection:
         white_box=closed,
         operators=operators,
         tensors=tensors,
+        encoding=_encoding(path, tensors) if info.format == "onnx" and tensors is not None else None,
     )
 
 
-def _contents(path: Path, form: str) -> tuple[dict[str, int], list[StoredTensor] | None]:
+def _pte_contents(path: Path) -> tuple[dict[str, int], list[StoredTensor] | None]:
     """Operators and stored tensors; ({}, None) of a program that does not follow its schemas."""
-    if form == "onnx":
-        return _operators(path), [_stored(name, values) for name, values in _tensors(path)]
     from safedeploy.artifacts.pte import contents
 
     data = path.read_bytes()
@@ -45,7 +54,27 @@ def _contents(path: Path, form: str) -> tuple[dict[str, int], list[StoredTensor]
         return {}, None
 
 
-def _stored(name: str, values: NDArray[np.generic]) -> StoredTensor:
+def _onnx_contents(path: Path) -> tuple[dict[str, int], list[StoredTensor]]:
+    """Operators of the main graph, and its constants: the coded ones as the weights they stand for."""
+    import onnx
+
+    from safedeploy.artifacts.onnx_encoding import coded, decoded
+
+    model = onnx.load(str(path))
+    codes, plain = coded(model, path), decoded(model, path)
+    names = _layer_names(plain)
+    tensors = [
+        _stored(names.get(code.name, code.name), code.value, code.codec, code.size_bytes, code.number_bits)
+        for code in codes
+    ]
+    known = {code.name for code in codes}
+    tensors += [_stored(names.get(name, name), value) for name, value in _constants(plain) if name not in known]
+    return dict(sorted(Counter(node.op_type for node in model.graph.node).items())), tensors
+
+
+def _stored(
+    name: str, values: NDArray[np.generic], codec: str = "", size_bytes: int | None = None, bits: int | None = None
+) -> StoredTensor:
     nonzero = int(np.count_nonzero(values))
     return StoredTensor(
         name=name,
@@ -53,25 +82,58 @@ def _stored(name: str, values: NDArray[np.generic]) -> StoredTensor:
         shape=list(values.shape),
         nonzero=nonzero,
         density=nonzero / values.size if values.size else 0.0,
-        size_bytes=values.nbytes,
+        size_bytes=values.nbytes if size_bytes is None else size_bytes,
+        codec=codec,
+        bound_bytes=bound_bytes(values.size, nonzero, bits or values.dtype.itemsize * 8),
     )
 
 
-def _tensors(path: Path) -> Iterator[tuple[str, NDArray[np.generic]]]:
+def bound_bytes(size: int, nonzero: int, bits: int) -> int:
+    """The entropy bound of `nonzero` numbers of `bits` bits each among `size` places, in whole bytes."""
+    places = (math.lgamma(size + 1) - math.lgamma(nonzero + 1) - math.lgamma(size - nonzero + 1)) / math.log(2)
+    return math.ceil(round((places + nonzero * bits) / 8, 6))
+
+
+def _encoding(path: Path, tensors: list[StoredTensor]) -> WeightEncoding:
+    from safedeploy.artifacts.onnx_encoding import decodes_at_every_inference
+
+    codes = [one for one in tensors if one.codec]
+    plain = sum(math.prod(one.shape) * np.dtype(one.dtype).itemsize - one.size_bytes for one in codes)
+    if codes:
+        again = decodes_at_every_inference(path)
+        return WeightEncoding(
+            state="decoded at every inference" if again else "coded", coded=len(codes), spared_bytes=plain
+        )
+    sparse = [one for one in tensors if (one.bound_bytes or 0) < WORTH_CODING * one.size_bytes]
+    spared = sum(one.size_bytes - (one.bound_bytes or 0) for one in sparse)
+    state = WeightEncoding(state="dense", coded=0, spared_bytes=0)
+    return WeightEncoding(state="plain", coded=0, spared_bytes=spared) if spared > WORTH_TELLING else state
+
+
+def _constants(model: "onnx.ModelProto") -> Iterator[tuple[str, NDArray[np.generic]]]:
     """Initialisers and the values of Constant nodes, in the order of the file."""
-    import onnx
     from onnx import numpy_helper
 
-    graph = onnx.load(str(path)).graph
-    for tensor in graph.initializer:
+    for tensor in model.graph.initializer:
         yield tensor.name, numpy_helper.to_array(tensor)
-    for node in graph.node:
+    for node in model.graph.node:
         for attribute in node.attribute:
             if node.op_type == "Constant" and attribute.HasField("t"):
                 yield node.output[0], numpy_helper.to_array(attribute.t)
 
 
-def _operators(path: Path) -> dict[str, int]:
-    import onnx
-
-    return dict(sorted(Counter(node.op_type for node in onnx.load(str(path)).graph.node).items()))
+def _layer_names(model: "onnx.ModelProto") -> dict[str, str]:
+    """Names for what encoding has left one or two letters of: conv1.weight, conv1.bias, gemm2.weight, …"""
+    names: dict[str, str] = {}
+    rounded = {node.output[0]: node for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    count: Counter[str] = Counter()
+    for node in model.graph.node:
+        if node.op_type not in LAYERS:
+            continue
+        count[node.op_type] += 1
+        for role, name in zip(("weight", "bias"), node.input[1:], strict=False):
+            parts = rounded[name].input if name in rounded else [name]
+            for part, suffix in zip(parts, ("", ".scale", ".zero_point"), strict=False):
+                if len(part) <= SHORT:
+                    names.setdefault(part, f"{node.op_type.lower()}{count[node.op_type]}.{role}{suffix}")
+    return names

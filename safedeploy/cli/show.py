@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safedeploy.results import Agreement, Inspection, Manifest, Summary, Timing, Verdict, Verification
+from safedeploy.results import Agreement, Inspection, Manifest, Summary, Timing, Verdict, Verification, WeightEncoding
 from safedeploy.rundir import RunDir, write_text
 
 if TYPE_CHECKING:
@@ -93,6 +93,24 @@ def show_verification(found: Verification, *, json: bool) -> None:
         print(f"not checked: {line}")
 
 
+def said_of_encoding(found: WeightEncoding) -> str:
+    """In words: what coding spares, or why it spares nothing and what to do."""
+    match found.state:
+        case "coded":
+            return f"{found.coded} coded, decoded once while loading; {found.spared_bytes:,} bytes spared"
+        case "decoded at every inference":
+            return (
+                f"{found.coded} coded, but decoded at every inference: a later tool has changed what the codes read; "
+                "export again, with the encoding as the last step"
+            )
+        case "plain":
+            return (
+                f"stored with their zeros; coding them would spare up to {found.spared_bytes:,} bytes: a later tool "
+                "has undone the encoding, or there was none; export again, with the encoding as the last step"
+            )
+    return "dense; there are no zeros to leave out"
+
+
 def show_inspection(found: Inspection, *, json: bool) -> None:
     if json:
         print(found.model_dump_json(indent=2))
@@ -106,10 +124,20 @@ def show_inspection(found: Inspection, *, json: bool) -> None:
         print(f"operators: {', '.join(f'{name} ×{count}' for name, count in found.operators.items())}")
     if found.tensors is not None:
         rows = [
-            [one.name, one.dtype, "×".join(map(str, one.shape)), f"{one.density:.1%}", f"{one.size_bytes:,}"]
+            [
+                one.name,
+                one.dtype,
+                "×".join(map(str, one.shape)),
+                f"{one.density:.1%}",
+                one.codec or "-",
+                f"{one.size_bytes:,}",
+                "-" if one.bound_bytes is None else f"{one.bound_bytes:,}",
+            ]
             for one in found.tensors
         ]
-        table("stored tensors", ["tensor", "type", "shape", "density", "bytes"], rows)
+        table("stored tensors", ["tensor", "type", "shape", "density", "codec", "bytes", "bound"], rows)
+    if found.encoding is not None:
+        print(f"weights: {said_of_encoding(found.encoding)}")
 
 
 def show_audits(found: "Audits", places: Mapping[Path | None, str], *, thumbnails: bool) -> None:

@@ -10,6 +10,7 @@ from safedeploy.results.bundle import (
     Preprocessing,
     SizeBudget,
     StoredTensor,
+    WeightEncoding,
 )
 from safedeploy.results.device import Agreement, Package, TreeLock
 from safedeploy.results.evidence import (
@@ -145,4 +146,5 @@ __all__ = [
     "ValueAuc",
     "Verdict",
     "Verification",
+    "WeightEncoding",
 ]

@@ -90,7 +90,12 @@ class Manifest(ResultFile):
 
 
 class StoredTensor(Result):
-    """A constant in a model file, as it is stored; `density` is the share of its values that are not zero."""
+    """A constant in a model file; `density` is the share of its values that are not zero.
+
+    `codec`: the functions that rebuild it from what is stored, empty where it is stored as it is; `size_bytes`: what is
+    stored. `bound_bytes`: the entropy bound, which no code of the places of its non-zeros can pass: log2 of the number
+    of ways to place them, and the bits of their values as they are stored.
+    """
 
     name: str
     dtype: str
@@ -98,10 +103,28 @@ class StoredTensor(Result):
     nonzero: int
     density: Probability
     size_bytes: int
+    codec: str = ""
+    bound_bytes: int | None = None
+
+
+class WeightEncoding(Result):
+    """How an ONNX file stores its weights.
+
+    `state`: 'coded' (decoded once, while loading), 'decoded at every inference' (something keeps the runtime from
+    folding the codes), 'plain' (sparse weights stored with their zeros: never encoded, or undone by a later tool) or
+    'dense' (no weight is sparse enough). `spared_bytes`: what coding spares, or in a plain file would spare at most.
+    """
+
+    state: Literal["coded", "decoded at every inference", "plain", "dense"]
+    coded: int
+    spared_bytes: int
 
 
 class Inspection(ResultFile):
-    """What a model file holds. `white_box`: why it cannot be opened, or empty. `tensors`: None where hidden."""
+    """What a model file holds. `white_box`: why it cannot be opened, or empty. `tensors`: None where hidden.
+
+    `encoding`: of an ONNX file.
+    """
 
     artifact: ArtifactInfo
     input_shape: list[int]
@@ -109,3 +132,4 @@ class Inspection(ResultFile):
     white_box: str
     operators: dict[str, int]
     tensors: list[StoredTensor] | None
+    encoding: WeightEncoding | None = None
