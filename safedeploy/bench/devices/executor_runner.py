@@ -30,7 +30,7 @@ def command(remote: list[str], label: str) -> list[str]:
 
 def main() -> None:
     label, *remote = sys.argv[1:]
-    model, threads, latency_ms = "", 1, 0.0
+    model, threads, latency_ms, peak = "", 1, 0.0, 0
     for line in sys.stdin:
         asked = json.loads(line)
         try:
@@ -43,7 +43,8 @@ def main() -> None:
                 latency_ms = sorted(times)[len(times) // 2]
                 said = {"latencies_ns": [round(time * 1e6) for time in times]}
             elif asked["command"] == "memory":
-                said = {"peak_memory_bytes": peak_memory(remote, model, threads)}
+                peak = peak or peak_memory(remote, model, threads)  # every start has the same
+                said = {"peak_memory_bytes": peak}
             else:
                 raise ValueError(f"executor_runner has no way to {asked['command']}")
         except ValueError as error:
@@ -94,7 +95,7 @@ def flags(model: str, threads: int, count: int, *, quiet: bool = False) -> str:
 
 def run(remote: list[str], told: str) -> str:
     """Everything a start of the program said. Raises ValueError with its last words where it failed."""
-    log = "command -v logcat >/dev/null && logcat -d -s ExecuTorch --pid=$p 2>/dev/null"
+    log = "command -v logcat >/dev/null && sleep 0.2 && logcat -d -s ExecuTorch --pid=$p 2>/dev/null"  # it lags behind
     return ask(remote, f"{remote[-1]} {told} 2>&1 & p=$!; wait $p; c=$?; {log}; exit $c")
 
 
