@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import select
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from safedeploy.bench.devices.base import Connection
 from safedeploy.errors import UserError
 
 PATIENCE = 2.0  # seconds a runner has to end after its input has
+SILENCE = 30.0  # seconds without a word, after which a device may have vanished unseen
 ADVICE = {  # by how a runner's error begins
     "No module named": "install its runtime there",
     "there is no core": "choose others with --cores",
@@ -37,17 +40,31 @@ class Session:
         with contextlib.suppress(OSError):
             self.process.stdin.write(json.dumps({"command": command, **values}).encode() + b"\n")
             self.process.stdin.flush()
-            line = self.process.stdout.readline()
+            line = self._line(self.process.stdout.fileno())
         if not line.endswith(b"\n"):
             how = self._ending()
             self.device.state()  # where it is gone, it says so itself
-            raise self._failed(f"the runner ended ({how}); free some memory and try again")
+            unfit = self.process.returncode in (126, 127)  # a shell's: what it should start does not start
+            remedy = "it does not start there" if unfit else "free some memory and try again"
+            raise self._failed(f"the runner ended ({how}); {remedy}")
         answer: dict[str, Any] = json.loads(line)
         if error := answer.get("error"):
             self.device.state()
             advice = next((advice for start, advice in ADVICE.items() if error.startswith(start)), ADVICE[""])
             raise self._failed(f"{error[:300]}; {advice}")
         return answer
+
+    def _line(self, pipe: int) -> bytes:
+        """What is said until a line's end or for good; in a long silence, the device is asked whether it is there."""
+        line = b""
+        while not line.endswith(b"\n"):
+            if not select.select([pipe], [], [], SILENCE)[0]:
+                self.device.state()
+            elif part := os.read(pipe, 1 << 16):
+                line += part
+            else:
+                break
+        return line
 
     def load(self, threads: int, seed: int) -> dict[str, Any]:
         cores = None if self.device.cores is None else list(self.device.cores)

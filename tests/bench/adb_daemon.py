@@ -50,6 +50,7 @@ class Phone:
     """What the device is and what is wrong with it.
 
     `frequencies`: kHz by core. `thermal`: °C by zone type, as files in /sys; `battery`: °C. `room`: bytes it can store.
+    `asleep`: it is connected and says nothing any more.
     """
 
     folder: Path
@@ -60,6 +61,7 @@ class Phone:
     awake: bool = True
     room: int | None = None
     authorised: bool = True
+    asleep: bool = False
     features: str = FEATURES
     qemu: str | None = field(default_factory=lambda: shutil.which("qemu-aarch64-static"))
 
@@ -175,6 +177,8 @@ class Link:
         self.opened = 0
 
     def send(self, command: bytes, arg0: int, arg1: int, data: bytes = b"") -> None:
+        if self.phone.asleep:
+            return
         magic = int.from_bytes(command, "little") ^ 0xFFFFFFFF
         head = HEADER.pack(command, arg0, arg1, len(data), sum(data) & 0xFFFFFFFF, magic)
         with self.sending, contextlib.suppress(OSError):

@@ -65,8 +65,11 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, sshd: str | None = None) -> Iterator[Server]:
-    """Listens until the block ends; only the key named 'user' is let in. `sshd`: another program than the system's."""
+def serving(folder: Path, sshd: str | None = None, options: str = "") -> Iterator[Server]:
+    """Listens until the block ends; only the key named 'user' is let in.
+
+    `sshd`: another program than the system's. `options`: more lines of its configuration.
+    """
     sshd, ssh = sshd or shutil.which("sshd", path=PATH), shutil.which("ssh")
     assert sshd
     assert ssh
@@ -77,7 +80,7 @@ def serving(folder: Path, sshd: str | None = None) -> Iterator[Server]:
         port = free.getsockname()[1]
     host = (folder / "host.pub").read_text().split()
     (folder / "known").write_text(f"[127.0.0.1]:{port} {host[0]} {host[1]}\n")
-    (folder / "sshd_config").write_text(CONFIGURATION.format(folder=folder, port=port))
+    (folder / "sshd_config").write_text(CONFIGURATION.format(folder=folder, port=port) + options)
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # a root sshd does not start without it
     with (folder / "log").open("wb") as log:

@@ -19,7 +19,8 @@ from adb_daemon import Daemon, Phone, Server, listening
 from programs import needed
 
 from safedeploy import pipeline
-from safedeploy.bench import cooldown
+from safedeploy.bench import cooldown, session
+from safedeploy.bench.devices import remote
 from safedeploy.bench.devices.choose import choose
 from safedeploy.bench.devices.tree import build
 from safedeploy.bench.measure import Measurement, Rules, UnfinishedError, measure
@@ -291,6 +292,17 @@ def test_what_was_measured_of_a_device_that_vanishes_is_kept_and_marked(
     assert 0 < timing.latency_ms.queries < 10**9
 
 
+def test_a_device_that_falls_silent_is_not_waited_for_for_ever(
+    phone: Phone, daemon: Daemon, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "SILENCE", 0.3)
+    monkeypatch.setattr(remote, "PATIENCE", 1.0)
+    path, device = stack(16, 1), choose(f"adb:{daemon.serial}", python=sys.executable)
+    with pytest.raises(UnfinishedError, match=r"gave no answer within 1 s; see that it is awake") as caught:
+        measure([path], ENDLESS, threads=1, device=device, progress=lambda done: setattr(phone, "asleep", done > 0))
+    one_line(caught, daemon.serial)
+
+
 @pytest.mark.slow
 def test_ctrl_c_leaves_no_file_on_the_device(phone: Phone, daemon: Daemon, stack: Stack) -> None:
     program = textwrap.dedent("""
@@ -335,11 +347,11 @@ def test_the_tree_answers_on_the_device_as_this_machine_does_and_says_that_it_is
 ) -> None:
     path, x = stack(64, 2), np.random.default_rng(1).standard_normal((9, 64)).astype(np.float32)
     np.save(tmp_path / "x.npy", x)
-    with choose(f"adb:{daemon.serial}", cores="0").opened() as device, opened(path, device) as session:
-        loaded = session.load(threads=1, seed=0)
+    with choose(f"adb:{daemon.serial}", cores="0").opened() as device, opened(path, device) as talk:
+        loaded = talk.load(threads=1, seed=0)
         inputs = device.push(tmp_path / "x.npy")
         outputs = inputs.replace(".npy", ".out.npy")
-        assert session.ask("answer", inputs=inputs, outputs=outputs)["samples"] == 9
+        assert talk.ask("answer", inputs=inputs, outputs=outputs)["samples"] == 9
         device.fetch(outputs, tmp_path / "y.npy")
     here = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
     np.testing.assert_allclose(np.load(tmp_path / "y.npy"), here, rtol=1e-4, atol=1e-5)

@@ -282,3 +282,41 @@ def test_any_text_is_a_host_or_one_line(text: str) -> None:
 
 def test_a_device_without_a_host_is_refused_with_exit_code_2(typed: Callable[..., Any]) -> None:
     assert "unknown device 'ssh:'" in typed("bench", "model.onnx", "--device", "ssh:").fault
+
+
+ENV = """#!/bin/sh
+while case "$1" in *=*) ;; *) false ;; esac; do export "$1"; shift; done
+case "$1" in */ld-linux-aarch64.so.1) exec {qemu} -L {served} "$@" ;; esac
+exec "$@"
+"""
+
+
+@pytest.mark.arm64
+@pytest.mark.timeout(600)
+def test_an_arm_machine_without_python_gets_the_tree(
+    server: Server, stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This machine, where `uname` says aarch64, there is no Python, and `env` starts aarch64 programs in qemu."""
+    from safedeploy.bench.devices.qemu import prepare
+    from safedeploy.bench.devices.tree import cpu
+
+    qemu = needed("qemu-aarch64-static", "qemu-user-static")
+    prepare()
+    cpu.write(cpu.DEFAULT, tmp_path / "served")
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("sh", "mkdir", "cat", "rm", "tar", "gzip"):
+        (programs / name).symlink_to(needed(name, name))
+    for name, text in (
+        ("uname", "#!/bin/sh\necho Linux aarch64\n"),
+        ("env", ENV.format(qemu=qemu, served=tmp_path / "served")),
+    ):
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    folder = tmp_path / "arm"
+    folder.mkdir()
+    with serving(folder, options=f"SetEnv PATH={programs} BASH_ENV= ENV=\nPermitUserRC no\n") as machine:
+        monkeypatch.setenv("PATH", f"{machine.client}:{os.environ['PATH']}")
+        (one,) = measure([stack(16, 1)], SHORT, threads=1, device=choose(machine.device))
+    assert one.loaded["machine"]["architecture"] == "aarch64"
+    assert one.loaded["machine"]["emulator"].startswith("qemu-aarch64")

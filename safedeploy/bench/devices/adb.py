@@ -106,7 +106,7 @@ class AdbWire:
         self._copied("pull", place, str(file.resolve()))
 
     def _copied(self, direction: str, source: str, place: str) -> None:
-        done = remote.run(["adb", "-s", self.serial, direction, source, place], self.name, patience=None)
+        done = remote.run(["adb", "-s", self.serial, direction, source, place], self.name, short=False)
         if done.returncode:
             raise remote.fault(self.name, done, ADVICE)
 

@@ -147,9 +147,12 @@ def run(
     *,
     stdin: IO[bytes] | int = subprocess.DEVNULL,
     stdout: IO[bytes] | int = subprocess.PIPE,
-    patience: float | None = PATIENCE,
+    short: bool = True,
 ) -> "subprocess.CompletedProcess[bytes]":
-    """A client's command, which Ctrl-C does not reach. Raises UserError where there is no client or no answer."""
+    """A client's command, which Ctrl-C does not reach; one that is not `short` takes its time.
+
+    Raises UserError where there is no client or no answer.
+    """
     require(command[0], name)
     try:
         return subprocess.run(
@@ -157,12 +160,12 @@ def run(
             stdin=stdin,
             stdout=stdout,
             stderr=subprocess.PIPE,
-            timeout=patience,
+            timeout=PATIENCE if short else None,
             check=False,
             start_new_session=True,
         )
     except subprocess.TimeoutExpired:
-        raise UserError(f"{name} gave no answer within {patience:.0f} s; see that it is awake and connected") from None
+        raise UserError(f"{name} gave no answer within {PATIENCE:.0f} s; see that it is awake and connected") from None
 
 
 def require(client: str, name: str) -> None:

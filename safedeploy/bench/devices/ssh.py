@@ -136,13 +136,13 @@ class SshWire:
             self._send(packed, f"mkdir {place} && tar -x -z -C {place}")
 
     def _send(self, content: IO[bytes], line: str) -> None:
-        done = remote.run(self.remote(f"sh -c {shlex.quote(line)}"), self.name, stdin=content, patience=None)
+        done = remote.run(self.remote(f"sh -c {shlex.quote(line)}"), self.name, stdin=content, short=False)
         if done.returncode:
             raise remote.fault(self.name, done, ADVICE)
 
     def download(self, place: str, file: Path) -> None:
         with file.open("wb") as content:
-            done = remote.run(self.remote(f"cat {place}"), self.name, stdout=content, patience=None)
+            done = remote.run(self.remote(f"cat {place}"), self.name, stdout=content, short=False)
         if done.returncode:
             raise remote.fault(self.name, done, ADVICE)
 
