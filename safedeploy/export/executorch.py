@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safedeploy.errors import UserError, missing_extra
+from safedeploy.export.pte_inline import inlined
 from safedeploy.export.quiet import quiet
 from safedeploy.export.targets import Quantisation
 from safedeploy.export.trace import reason, trace
@@ -100,7 +101,7 @@ def _lower(program: "ExportedProgram", path: Path, model_name: str) -> Delegatio
 
             edge = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
             delegation = _delegation(edge.exported_program().graph_module)
-            content = edge.to_executorch().buffer
+            content = inlined(edge.to_executorch().buffer)
     except Exception as error:
         raise UserError(f"cannot export {model_name} to ExecuTorch: {reason(error)}") from error
     write_bytes(path, content)
