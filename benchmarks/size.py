@@ -49,7 +49,7 @@ LIMITS: list[tuple[str, float, tuple[str, ...]]] = [
 
 
 def row(model: str, density: float, values: str, cache: Path, given: argparse.Namespace) -> dict[str, Any]:
-    from safedeploy.export.encoding import encode
+    from safedeploy.export.encoding.encode import encode
 
     files = dense_files(model, density, given.seed, cache, pte=True)
     dense = files.int8 if values == "int8" else files.float32

@@ -35,7 +35,7 @@ def dense_files(model: str, density: float, seed: int, cache: Path, *, pte: bool
     from safedeploy.export.executorch import export_int8_pte
     from safedeploy.export.onnx import export_onnx
     from safedeploy.export.onnx_int8 import quantise_onnx
-    from safedeploy.export.targets import Quantisation
+    from safedeploy.export.targets import load_target
 
     folder = cache / f"{model}-{density:g}-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -43,14 +43,15 @@ def dense_files(model: str, density: float, seed: int, cache: Path, *, pte: bool
     wanted = [path for path in (files.float32, files.int8, files.pte) if path is not None]
     if all(path.exists() for path in wanted):
         return files
+    target = load_target("android")
     module = sparse_model(model, density, seed)
     calibration = inputs(CALIBRATION, seed)
     if not files.float32.exists():
-        export_onnx(module, INPUT_SHAPE, files.float32, opset=20, model_name=model)
+        export_onnx(module, INPUT_SHAPE, files.float32, opset=target.opset, model_name=model)
     if not files.int8.exists():
-        quantise_onnx(files.float32, files.int8, calibration, Quantisation())
+        quantise_onnx(files.float32, files.int8, calibration, target.quantisation)
     if files.pte is not None and not files.pte.exists():
-        export_int8_pte(module, INPUT_SHAPE, files.pte, calibration, Quantisation(), model_name=model)
+        export_int8_pte(module, INPUT_SHAPE, files.pte, calibration, target.quantisation, model_name=model)
     return files
 
 
