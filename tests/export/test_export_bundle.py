@@ -14,7 +14,7 @@ from safedeploy.errors import UserError
 from safedeploy.export.bundle import export_bundle
 from safedeploy.export.targets import Target, load_target
 from safedeploy.export.verify import OutOfTolerance
-from safedeploy.results import Manifest, Preprocessing
+from safedeploy.results import Manifest, Preprocessing, Verification
 from safedeploy.rundir import sha256
 
 FILES = ["model.onnx", "model.int8.onnx", "model.pte", "model.int8.pte"]
@@ -178,3 +178,25 @@ def test_a_module_that_is_no_classifier_is_one_line(trained, tmp_path: Path, mod
         export(replace(trained, module=module), tmp_path / "b", only("model.onnx"))
     assert "\n" not in str(error.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_the_checks_found_is_kept_where_asked_and_not_in_the_bundle(trained, tmp_path: Path) -> None:
+    record = tmp_path / "verify" / "b.json"
+    manifest = export(trained, tmp_path / "b", only("model.onnx"), record=record)
+    found = Verification.read(record)
+    assert (found.passed, found.bundle, found.samples) == (True, "b", 240)
+    assert found.not_checked == ["240 real inputs instead of 500: the validation role has no more"]
+    assert [file.name for file in found.files] == ["model.onnx"]
+    assert found.files[0].outcomes[0].check == "hash"
+    assert sorted(contents(tmp_path / "b")) == ["manifest.json", "model.onnx"]
+    assert manifest.calibration_inputs == 64
+
+
+def test_a_file_that_fails_any_check_does_not_ship(trained, tmp_path: Path) -> None:
+    """Ranges from inputs a tenth of the real size cut most of them off, and a target may forbid that by itself."""
+    forgiving = {"top1_agreement": 0.0, "accuracy_lost": 1.0, "saturation": 0.05}
+    target = only("model.int8.onnx", tolerance={"int8": forgiving})
+    with pytest.raises(OutOfTolerance, match=r"model\.int8\.onnx: saturation: .* allows 5\.00%"):
+        export(trained, tmp_path / "b", target, calibration=trained.x[:64] / 10, record=tmp_path / "r.json")
+    assert not list(tmp_path.iterdir())
+    export(trained, tmp_path / "b", only("model.int8.onnx", tolerance={"int8": {**forgiving, "saturation": 1.0}}))
