@@ -15,6 +15,10 @@ def plan(
     input_shape: Annotated[str, typer.Option("--input", help="One input: 3x32x32, or 446 columns.")] = "3x32x32",
     classes: Annotated[int, typer.Option("--classes", min=2)] = 10,
     values: Annotated[str | None, typer.Option("--values", help="float32 or int8 files only.")] = None,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Build it with random weights, measure it here; exit 1 if a claim is refuted."),
+    ] = False,
     layers: Annotated[bool, typer.Option("--layers", help="A row a layer, not one a kind of layer.")] = False,
     json: o.JsonOption = False,
 ) -> None:
@@ -32,6 +36,9 @@ def plan(
             input_shape=input_shape,
             classes=classes,
             values=values,
+            verify=verify,
             progress=progress,
         )
     print(made.model_dump_json(indent=2) if json else plan_text(made, layers=layers))
+    if any(not check.agrees for check in made.checks or ()):
+        raise typer.Exit(1)

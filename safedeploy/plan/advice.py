@@ -95,10 +95,24 @@ def _litert(network: Network) -> PlanAdvice:
     return PlanAdvice(wanted="speed from zeros anywhere", command="", why=why)
 
 
-def notes(question: Question, network: Network) -> list[str]:
+def notes(question: Question, network: Network, files: Sequence[PlannedFile]) -> list[str]:
     said = ["What the sparsity costs in accuracy is not planned: only training tells."]
     if question.structure == "channel":
         said.append("Which channels go, training decides; here they are those of the smallest random weights.")
+    encoding, budget = question.target.encoding, question.target.budget
+    if not encoding.sparse:
+        said.append("The target has its ONNX files stored dense.")
+    elif encoding.values != "float32":
+        said.append(
+            f"The target rounds the weights of model.onnx to {encoding.values}: it is smaller than planned here."
+        )
+    for file in files:
+        for what, size, most in (
+            ("disk", file.disk.planned, budget.disk_bytes),
+            ("download", file.download.planned, budget.download_bytes),
+        ):
+            if most is not None and size > most:
+                said.append(f"{file.name} is over the target's {what} budget: {size:,} bytes of {most:,}.")
     idle = [layer.name for layer in network.layers if not layer.output]
     if idle:
         said.append(f"{len(idle)} layers were not called on one input, {idle[0]} first: they count no work.")

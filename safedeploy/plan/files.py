@@ -12,20 +12,22 @@ from safedeploy.results.plan import Precision, Resource, Structure
 
 RESOURCES: tuple[Resource, ...] = ("time", "memory", "disk", "download")
 FLOAT = 4  # bytes of a bias, int32 in an int8 file
-CLOSE = 1.05  # how near the encoder comes to the entropy bound, in its own benchmark
 
-DENSE_DISK = "{size} B a weight and 4 B a bias; operators and names as in the zoo's files"
+DENSE_DISK = "{size} B a weight and 4 B a bias; operators and names as in like files"
 ENCODED_DISK = (
-    "1.05 × (log2 of the ways to choose the places + {size} B a kept weight + 4 B a bias); operators and names"
+    "1.12 × log2 of the ways to choose the places, {size} B a kept weight and 4 B a bias; operators and names as in"
+    " like files"
 )
 DOWNLOAD = "a random sample of each layer deflated at level 9"
 RESIDENT = "{size} B a weight after loading; activations and the runtime come on top"
 
 
-def planned_file(name: FileName, structure: Structure, network: Network) -> PlannedFile:
+def planned_file(name: FileName, structure: Structure, network: Network, *, encode: bool) -> PlannedFile:
+    """encode: whether the target has sparse ONNX files encoded."""
     runtime, precision = runtime_of(name), precision_of(name)
     size = sizes.VALUE_BYTES[precision]
-    encoded = structure == "irregular" and runtime == "onnxruntime"
+    zeros = any(network.kept[layer.name] < layer.weights for layer in network.planned)
+    encoded = zeros and runtime == "onnxruntime" and encode
     macs = sum(layer.macs for layer in network.layers)
     left = sum(layer.macs for layer in network.planned)
     disk = dense_disk(name, network.planned, network.planned_others)
@@ -61,7 +63,7 @@ def planned_file(name: FileName, structure: Structure, network: Network) -> Plan
 def dense_disk(file: FileName, layers: list[Layer], others: int) -> int:
     """Every weight stored, zeros too."""
     size = sizes.VALUE_BYTES[precision_of(file)]
-    return sum(layer.weights for layer in layers) * size + FLOAT * others + _graph(file, layers)
+    return sum(layer.weights for layer in layers) * size + FLOAT * others + sizes.graph_bytes(file, *_extent(layers))
 
 
 def dense_download(file: FileName, layers: list[Layer], others: int, density: Callable[[Layer], float]) -> int:
@@ -71,7 +73,7 @@ def dense_download(file: FileName, layers: list[Layer], others: int, density: Ca
         layer.weights * sizes.zip_bytes_a_weight(density(layer), _fan_in(layer), precision, zeros=True)
         for layer in layers
     )
-    return round(weights + FLOAT * others * sizes.FLOAT_ZIP + sizes.GRAPH_ZIP * _graph(file, layers))
+    return round(weights + FLOAT * others * sizes.FLOAT_ZIP) + sizes.graph_zip_bytes(file, *_extent(layers))
 
 
 def bound(precision: Precision, network: Network) -> float:
@@ -82,7 +84,10 @@ def bound(precision: Precision, network: Network) -> float:
 
 
 def encoded_disk(file: FileName, network: Network) -> int:
-    return round(CLOSE * bound(precision_of(file), network) + _graph(file, network.planned))
+    least = bound(precision_of(file), network)
+    places = sum(sizes.position_bytes(layer.weights, network.kept[layer.name]) for layer in network.planned)
+    codes = least + (sizes.PLACES - 1) * places
+    return round(codes) + sizes.graph_bytes(file, *_extent(network.planned), encoded=True)
 
 
 def encoded_download(file: FileName, network: Network) -> int:
@@ -92,13 +97,13 @@ def encoded_download(file: FileName, network: Network) -> int:
     for layer in network.planned:
         kept = network.kept[layer.name]
         values = sizes.zip_bytes_a_weight(network.density(layer), _fan_in(layer), precision, zeros=False)
-        weights += sizes.position_bytes(layer.weights, kept) + kept * values
+        weights += sizes.PLACES * sizes.position_bytes(layer.weights, kept) + kept * values
     others = FLOAT * network.planned_others * sizes.FLOAT_ZIP
-    return round(weights + others + sizes.GRAPH_ZIP * _graph(file, network.planned))
+    return round(weights + others) + sizes.graph_zip_bytes(file, *_extent(network.planned), encoded=True)
 
 
-def _graph(file: FileName, layers: list[Layer]) -> int:
-    return sizes.graph_bytes(file, len(layers), sum(layer.outputs for layer in layers))
+def _extent(layers: list[Layer]) -> tuple[int, int]:
+    return len(layers), sum(layer.outputs for layer in layers)
 
 
 def _fan_in(layer: Layer) -> int:

@@ -33,7 +33,10 @@ def make_plan(question: Question) -> Plan:
 def plan_of(question: Question, module: "nn.Module", network: Network) -> Plan:
     """The plan for a dense module and what becomes of it."""
     layers = planned_layers(question, network)
-    files = [planned_file(name, question.structure, network) for name in question.files]
+    files = [
+        planned_file(name, question.structure, network, encode=question.target.encoding.sparse)
+        for name in question.files
+    ]
     used = {name for file in files for name in file.rules.values()} | {
         n for layer in layers for n in layer.time.values()
     }
@@ -54,7 +57,7 @@ def plan_of(question: Question, module: "nn.Module", network: Network) -> Plan:
         rules=listed,
         limits=limits(layers, files, listed),
         advice=advice(question, network, module),
-        notes=notes(question, network),
+        notes=notes(question, network, files),
         versions=versions(),
     )
 

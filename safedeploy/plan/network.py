@@ -61,5 +61,5 @@ def sparse_module(module: "nn.Module", question: Question) -> "nn.Module":
     with torch.no_grad():
         for name, parameter in sparse.named_parameters():
             if name in masks:
-                parameter.mul_(masks[name])
+                parameter[~masks[name]] = 0  # not a product: −w · 0 is −0, and zeros of two signs zip badly
     return as_shipped(sparse, question.input_shape, question.structure)
