@@ -147,35 +147,36 @@ def open_executorch(model: str, threads: int, seed: int) -> tuple[Model, dict[st
     import importlib.metadata
 
     import torch
-    from executorch.extension.pybindings import portable_lib
-    from executorch.runtime import Runtime
 
-    portable_lib._unsafe_reset_threadpool(threads)
+    # the bindings alone: executorch.runtime would load the exporter beside them, and with it all that needs
+    from executorch.extension.pybindings import _portable_lib
+
+    _portable_lib._unsafe_reset_threadpool(threads)
     baseline = resident_memory()
     start = time.perf_counter_ns()
-    program = Runtime.get().load_program(model)
+    program = _portable_lib._load_program(model)
     method = program.load_method("forward")
     loaded = time.perf_counter_ns()
-    exported = list(program.metadata("forward").input_tensor_meta(0).sizes())
+    exported = list(program.method_meta("forward").input_tensor_meta(0).sizes())
     batch = 1
     try:
         feeds = [[torch.from_numpy(x)] for x in samples([1, *exported[1:]], "float32", seed)]
-        first = timed(lambda: method.execute(feeds[0]))
+        first = timed(lambda: method(feeds[0]))
     except RuntimeError:  # the metadata do not say whether the batch is fixed
         batch = exported[0]
         feeds = [[torch.from_numpy(x)] for x in samples(exported, "float32", seed)]
-        first = timed(lambda: method.execute(feeds[0]))
+        first = timed(lambda: method(feeds[0]))
 
     turn = turns(feeds)
 
     def query() -> None:
-        method.execute(next(turn))
+        method(next(turn))
 
     def answer(x: Any, output: str | None) -> Any:
-        return method.execute([torch.from_numpy(x.astype("float32"))])[0].numpy()
+        return method([torch.from_numpy(x.astype("float32"))])[0].numpy()
 
     name = "executorch " + importlib.metadata.version("executorch")
-    pool = portable_lib._threadpool_get_thread_count()
+    pool = _portable_lib._threadpool_get_thread_count()
     return Model(query, answer, batch), facts("executorch", name, pool, batch, baseline, loaded - start, first)
 
 

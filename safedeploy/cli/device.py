@@ -19,6 +19,10 @@ def prepare(
     sysroot: Annotated[
         Path | None, typer.Option("--sysroot", help="Take Python and libraries from this aarch64 system, not from apt.")
     ] = None,
+    executorch: Annotated[
+        bool,
+        typer.Option("--executorch", help="With ExecuTorch and torch, for .pte files: 0.5 GB to fetch, 1 GB on disk."),
+    ] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Fetch every package again.")] = False,
     json: o.JsonOption = False,
 ) -> None:
@@ -31,7 +35,9 @@ def prepare(
     if kind != "arm64":
         raise unknown("kind of device", kind, ["arm64"])
     with shown() as progress:
-        prepared = prepare_tree(to, sysroot=sysroot, fresh=fresh, progress=progress("prepare arm64"))
+        prepared = prepare_tree(
+            to, executorch=executorch, sysroot=sysroot, fresh=fresh, progress=progress("prepare arm64")
+        )
     lock = prepared.tree.lock
     if json:
         print_json(lock.model_dump(mode="json", by_alias=True))

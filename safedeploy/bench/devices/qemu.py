@@ -10,11 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from safedeploy.artifacts.recognise import recognise
 from safedeploy.bench.devices.local import RUNNER, started
-from safedeploy.bench.devices.tree import build, emulator, wheels
+from safedeploy.bench.devices.tree import build, emulator
 from safedeploy.bench.devices.tree import cpu as arm
 from safedeploy.bench.devices.tree.build import Tree, command, environment, open_tree, tree_folder
 from safedeploy.errors import UserError, unknown
+
+# the module of a runtime that loads its native code
+MODULES = {"onnxruntime": "onnxruntime", "executorch": "torch, executorch.extension.pybindings._portable_lib"}
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,9 @@ class Emulation:
             shutil.copyfile(place, file)
 
     def start(self, model: Path, log: IO[bytes]) -> tuple["subprocess.Popen[bytes]", str]:
+        if recognise(model) == "executorch" and not (self.root / "site" / "executorch").is_dir():
+            how = "safedeploy device prepare arm64 --executorch"
+            raise UserError(f"{model} needs ExecuTorch, which the aarch64 tree was built without: '{how}'")
         return started(self.command(str(RUNNER)), log, self.environment()), self.push(model)
 
     def command(self, script: str) -> list[str]:
@@ -95,6 +102,7 @@ class Prepared:
 def prepare(
     folder: Path | None = None,
     *,
+    executorch: bool = False,
     sysroot: Path | None = None,
     fresh: bool = False,
     progress: Callable[[float], None] | None = None,
@@ -108,10 +116,13 @@ def prepare(
         qemu = emulator.fetch(place)
 
         def tried(root: Path) -> None:
+            modules = [module for runtime, module in MODULES.items() if (root / "site" / runtime).is_dir()]
             if qemu is not None:
-                try_out(qemu, root, list(wheels.LISTS))
+                try_out(qemu, root, modules)
 
-        built = build.prepare(place, sysroot=sysroot, fresh=fresh, try_out=tried, progress=progress)
+        built = build.prepare(
+            place, executorch=executorch, sysroot=sysroot, fresh=fresh, try_out=tried, progress=progress
+        )
     return Prepared(built, qemu)
 
 

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from safedeploy.bench.devices.tree import elf
+from safedeploy.bench.devices.tree import elf, no_gpu
 from safedeploy.errors import UserError
 from safedeploy.rundir import make_folder
 
@@ -45,10 +45,15 @@ def assemble(sysroot: Path, minor: int, prefix: str, tree: Path) -> None:
     _copy_library(sysroot, LOADER, sysroot, tree)
     asking = [path for path in _files(tree) if elf.is_elf(path)]
     brought = {path.name for path in asking if path.is_relative_to(tree / "site")}
+    without_gpu = []
     while asking:
         path = asking.pop()
         lacking = [name for name in elf.needed(path) if name not in brought and not (tree / "lib" / name).exists()]
-        asking += [_copy_library(sysroot, name, path, tree) for name in lacking]
+        if any(map(no_gpu.is_absent, lacking)):
+            without_gpu.append(path)
+        asking += [_copy_library(sysroot, name, path, tree) for name in lacking if not no_gpu.is_absent(name)]
+    if without_gpu:
+        no_gpu.stand_in(without_gpu, [path for path in _files(tree) if elf.is_elf(path)], tree / "lib")
 
 
 def followed(sysroot: Path, inside: str) -> Path | None:

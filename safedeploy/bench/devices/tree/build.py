@@ -20,7 +20,7 @@ from safedeploy.results import Package, TreeLock
 from safedeploy.rundir import make_folder, sha256
 
 FOLDER = "SAFEDEPLOY_ARM64"
-PACKAGES = ("python3", "libstdc++6")
+PACKAGES = ("python3", "libstdc++6", "libatomic1")
 Progress = Callable[[float], None]
 
 
@@ -75,6 +75,7 @@ def open_tree(folder: Path | None = None) -> Tree:
 def prepare(
     folder: Path | None = None,
     *,
+    executorch: bool = False,
     sysroot: Path | None = None,
     fresh: bool = False,
     try_out: Callable[[Path], None] | None = None,
@@ -82,17 +83,24 @@ def prepare(
 ) -> Tree:
     """The tree, made unless it is there unharmed; a damaged one is made again out of the downloads kept beside it.
 
-    sysroot: take Python and libraries from this aarch64 system instead of Debian packages. fresh: fetch everything
-    again. try_out: called with the new tree before it takes the old one's place; what it raises leaves the old one.
+    executorch: with ExecuTorch and torch, for .pte files; a tree that has them keeps them. sysroot: take Python and
+    libraries from this aarch64 system instead of Debian packages. fresh: fetch everything again. try_out: called with
+    the new tree before it takes the old one's place; what it raises leaves the old one.
     Raises UserError, one line, where packages cannot be had or are not the ones listed.
     """
     place = tree_folder(folder).absolute()
     if sysroot is not None and not sysroot.is_dir():
         raise UserError(f"--sysroot {sysroot}: no such folder; give the root of an aarch64 system")
     source = str(sysroot.resolve()) if sysroot else ""
-    lock = None if fresh else intact(place)
-    if lock is not None and lock.sysroot == source:
-        return Tree(place, lock)
+    there = intact(place)
+    executorch = executorch or (there is not None and Tree(place, there).has("executorch"))
+    if (
+        there is not None
+        and not fresh
+        and there.sysroot == source
+        and Tree(place, there).has("executorch") == executorch
+    ):
+        return Tree(place, there)
     make_folder(place)
     tell = progress or (lambda done: None)
     downloads = place / "downloads"
@@ -106,8 +114,8 @@ def prepare(
             tell(0.3)
             minor, prefix = find_python(sysroot, wheels.MINORS)
             built = Path(temporary) / "tree"
-            for listed in wheels.LISTS.values():
-                brought = wheels.download(minor, downloads / "wheels", listed)
+            for runtime in ("onnxruntime", "executorch") if executorch else ("onnxruntime",):
+                brought = wheels.download(minor, downloads / "wheels", wheels.LISTS[runtime])
                 wheels.unpack(brought, downloads / "wheels", built / "site")
                 packages += brought
             tell(0.6)
@@ -123,7 +131,9 @@ def prepare(
         made.write(place / "tree.json")
     except OSError as error:
         why = error.strerror or error
-        raise UserError(f"cannot write {place}: {why}; choose a folder with 500 MB free with --to DIR") from None
+        raise UserError(
+            f"cannot write {place}: {why}; choose a folder with {'3 GB' if executorch else '500 MB'} free with --to DIR"
+        ) from None
     tell(1.0)
     return Tree(place, made)
 

@@ -48,7 +48,11 @@ def write(cpu: str, root: Path) -> None:
     system = root / "sys/devices/system/cpu"
     for name in ("present", "possible", "online"):
         write_text(system / name, f"0-{CORES - 1}\n")
+    part = int(described.part, 16)
     for core in range(CORES):
+        # MIDR_EL1: implementer, variant, architecture (by features), part, revision
+        midr = 0x41 << 24 | 0xF << 16 | part << 4 | 1
+        write_text(system / f"cpu{core}" / "regs/identification/midr_el1", f"{midr:#018x}\n")
         topology = system / f"cpu{core}" / "topology"
         values = {
             "physical_package_id": "0",

@@ -30,7 +30,8 @@ def download(wanted: Sequence[str], architecture: str, folder: Path) -> list[Pac
     What an earlier call left there is used, and no network, as long as every file still has its sha256.
     Raises UserError, one line, where apt cannot find or fetch them, or where a file is not the one listed.
     """
-    if kept := _kept(folder):
+    kept = _kept(folder)
+    if set(wanted) <= {package.name for package in kept}:
         return kept
     for part in ("lists/partial", "archives/partial"):
         make_folder(folder / part)

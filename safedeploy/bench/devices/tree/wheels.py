@@ -12,14 +12,15 @@ from safedeploy.errors import UserError
 from safedeploy.results import Package
 from safedeploy.rundir import make_folder, sha256
 
-LISTS = {"onnxruntime": Path(__file__).parent / "wheels.txt"}
+LISTS = {runtime: Path(__file__).parent / f"{runtime}.txt" for runtime in ("onnxruntime", "executorch")}
 PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux_2_17_aarch64")
+NOT_NEEDED = {"include", "test", "tests"}
 MINORS = (11, 12, 13, 14)  # of the Pythons 3.x that the lists have wheels for
 
 
 @dataclass(frozen=True)
 class Pin:
-    """`hashes`: sha256 of the wheels of this version, one a Python."""
+    """`hashes`: sha256 of the wheels of this version, one a Python, or one for all."""
 
     name: str
     version: str
@@ -55,10 +56,10 @@ def download(minor: int, folder: Path, listed: Path) -> list[Package]:
 
 
 def unpack(packages: Sequence[Package], folder: Path, site: Path) -> None:
-    """The wheels into `site`, without the tests they carry."""
+    """The wheels into `site`, without what a model does not run on."""
     for package in packages:
         with zipfile.ZipFile(folder / package.file) as wheel:
-            wheel.extractall(site, [name for name in wheel.namelist() if "/tests/" not in name])
+            wheel.extractall(site, [name for name in wheel.namelist() if NOT_NEEDED.isdisjoint(name.split("/"))])
 
 
 def _fetch(minor: int, folder: Path, listed: Path) -> None:
@@ -74,7 +75,9 @@ def _fetch(minor: int, folder: Path, listed: Path) -> None:
 
 def _kept(pin: Pin, minor: int, folder: Path) -> Package | None:
     """The wheel of `pin` in `folder`; one with another hash is removed, and pip brings it again."""
-    for path in sorted(folder.glob(f"{pin.name}-{pin.version}-cp3{minor}-*.whl")):
+    for path in sorted(folder.glob(f"{pin.name}-{pin.version}-*.whl")):
+        if f"-cp3{minor}-cp" not in path.name and not path.name.endswith("-none-any.whl"):
+            continue
         digest = sha256(path)
         if digest in pin.hashes:
             return Package(
