@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ from safedeploy.results import Inspection, StoredTensor, WeightEncoding
 
 if TYPE_CHECKING:
     import onnx
+
+State = Literal["coded", "decoded at every inference", "plain", "dense"]
 
 WORTH_CODING = 0.9  # of a tensor's bytes: where its bound is below, it counts as sparse
 WORTH_TELLING = 512  # bytes that coding would spare
@@ -31,7 +33,7 @@ def inspect(path: Path) -> Inspection:
         closed = ""
     except Unopenable as reason:
         closed = str(reason)
-    operators, tensors = _onnx_contents(path) if info.format == "onnx" else _pte_contents(path)
+    operators, tensors, encoding = _onnx_contents(path) if info.format == "onnx" else (*_pte_contents(path), None)
     return Inspection(
         artifact=info,
         input_shape=list(artifact.input_shape),
@@ -39,7 +41,7 @@ def inspect(path: Path) -> Inspection:
         white_box=closed,
         operators=operators,
         tensors=tensors,
-        encoding=_encoding(path, tensors) if info.format == "onnx" and tensors is not None else None,
+        encoding=encoding,
     )
 
 
@@ -54,8 +56,8 @@ def _pte_contents(path: Path) -> tuple[dict[str, int], list[StoredTensor] | None
         return {}, None
 
 
-def _onnx_contents(path: Path) -> tuple[dict[str, int], list[StoredTensor]]:
-    """Operators of the main graph, and its constants: the coded ones as the weights they stand for."""
+def _onnx_contents(path: Path) -> tuple[dict[str, int], list[StoredTensor], WeightEncoding]:
+    """Operators of the main graph, its constants, the coded ones as the weights they stand for, and how those are."""
     import onnx
 
     from safedeploy.artifacts.onnx_encoding import coded, decoded
@@ -69,7 +71,8 @@ def _onnx_contents(path: Path) -> tuple[dict[str, int], list[StoredTensor]]:
     ]
     known = {code.name for code in codes}
     tensors += [_stored(names.get(name, name), value) for name, value in _constants(plain) if name not in known]
-    return dict(sorted(Counter(node.op_type for node in model.graph.node).items())), tensors
+    operators = dict(sorted(Counter(node.op_type for node in model.graph.node).items()))
+    return operators, tensors, _encoding(model, path, tensors)
 
 
 def _stored(
@@ -94,20 +97,20 @@ def bound_bytes(size: int, nonzero: int, bits: int) -> int:
     return math.ceil(round((places + nonzero * bits) / 8, 6))
 
 
-def _encoding(path: Path, tensors: list[StoredTensor]) -> WeightEncoding:
-    from safedeploy.artifacts.onnx_encoding import decodes_at_every_inference
+def _encoding(model: "onnx.ModelProto", path: Path, tensors: list[StoredTensor]) -> WeightEncoding:
+    from safedeploy.artifacts.onnx_encoding import calls_codes, decodes_at_every_inference
 
     codes = [one for one in tensors if one.codec]
-    plain = sum(math.prod(one.shape) * np.dtype(one.dtype).itemsize - one.size_bytes for one in codes)
-    if codes:
-        again = decodes_at_every_inference(path)
-        return WeightEncoding(
-            state="decoded at every inference" if again else "coded", coded=len(codes), spared_bytes=plain
-        )
+    if codes or calls_codes(model):
+        spared = sum(math.prod(one.shape) * np.dtype(one.dtype).itemsize - one.size_bytes for one in codes)
+        again = decodes_at_every_inference(model, path)
+        state: State = "decoded at every inference" if again else "coded"
+        return WeightEncoding(state=state, coded=len(codes), spared_bytes=spared)
     sparse = [one for one in tensors if (one.bound_bytes or 0) < WORTH_CODING * one.size_bytes]
     spared = sum(one.size_bytes - (one.bound_bytes or 0) for one in sparse)
-    state = WeightEncoding(state="dense", coded=0, spared_bytes=0)
-    return WeightEncoding(state="plain", coded=0, spared_bytes=spared) if spared > WORTH_TELLING else state
+    if spared > WORTH_TELLING:
+        return WeightEncoding(state="plain", coded=0, spared_bytes=spared)
+    return WeightEncoding(state="dense", coded=0, spared_bytes=0)
 
 
 def _constants(model: "onnx.ModelProto") -> Iterator[tuple[str, NDArray[np.generic]]]:

@@ -37,7 +37,13 @@ class Coded:
     number_bits: int
 
 
+def calls_codes(model: onnx.ModelProto) -> bool:
+    """Whether the file has codes at all, whether or not a runtime can decode them once."""
+    return any(node.domain == DOMAIN for node in model.graph.node)
+
+
 def is_encoded(model: onnx.ModelProto) -> bool:
+    """Whether weights of the file are calculations on constants alone."""
     return any(node.domain == DOMAIN or node.op_type in DECODING for node in _constant_nodes(model.graph))
 
 
@@ -96,10 +102,13 @@ def coded(model: onnx.ModelProto, path: Path) -> list[Coded]:
     ]
 
 
-def decodes_at_every_inference(path: Path) -> bool:
-    """Whether the graph that ONNX Runtime makes of the file here still holds a decoder."""
+def decodes_at_every_inference(model: onnx.ModelProto, path: Path) -> bool:
+    """Whether the graph that ONNX Runtime here makes of `model`, the file `path`, holds more decoders than it names."""
     with tempfile.TemporaryDirectory() as folder:
-        return is_encoded(optimised(path, Path(folder) / "optimised.onnx"))
+        runs = optimised(path, Path(folder) / "optimised.onnx")
+    own = {id(node) for node in model.graph.node} - {id(node) for node in _constant_nodes(model.graph)}
+    named = sum(node.op_type in DECODING for node in model.graph.node if id(node) in own)
+    return sum(node.op_type in DECODING for node in runs.graph.node) > named
 
 
 def _constant_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:

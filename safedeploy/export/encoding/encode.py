@@ -82,5 +82,5 @@ def _require_same(source: Path, made: Path) -> None:
     x = plain.probes(PROBES, 0)
     if not np.array_equal(plain.answers(x), encoded.answers(x)):
         raise UserError(f"{source.name}: {RUNTIME} answers otherwise once its weights are encoded; {ADVICE}")
-    if decodes_at_every_inference(made):
+    if decodes_at_every_inference(onnx.load(made), made):
         raise UserError(f"{source.name}: {RUNTIME} would decode its weights at every inference; {ADVICE}")

@@ -35,6 +35,8 @@ def forms(numbers: Numbers) -> Iterator[Stored]:
     """Every form that gives back (n,) `numbers` bit for bit."""
     bits = numbers.dtype.itemsize * 8
     yield Stored("raw", numbers, numbers.nbytes, bits)
+    if not np.isfinite(numbers).all():
+        return
     if numbers.dtype == np.float32:
         with np.errstate(over="ignore"):
             half = numbers.astype(np.float16)
