@@ -1,6 +1,8 @@
 """safedeploy targets: lists, one in full, a user's own file checked; published figures never stand alone."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -64,3 +66,16 @@ def test_a_folder_of_them_is_listed(typed, home) -> None:
 )
 def test_an_unknown_one_is_one_line(typed, home, arguments: list[str], says: str) -> None:
     assert typed("targets", *arguments).fault.startswith(says)
+
+
+def test_an_audit_holds_the_privacy_budget_of_the_runs_target_unless_another_is_given(typed, home, shipped_run) -> None:
+    run = Path(shutil.copytree(shipped_run, home / "runs" / "tiny"))
+    with (run / "target.toml").open("a") as target:
+        target.write("auc = 0.9\n")  # its last table is [budget.privacy]
+
+    def budget(*options: str) -> dict[str, float]:
+        answer = typed("audit", run / "bundle" / "pair" / "model.onnx", "--attacks", "loss", "--json", *options)
+        return json.loads(answer.out)["verdict"]["budget"]
+
+    assert budget() == {"auc": 0.9}
+    assert budget("--budget", "auc=0.95") == {"auc": 0.95}
