@@ -111,7 +111,7 @@ def timings_markdown(timings: Sequence[Timing]) -> str:
         rows.append(
             [
                 timing.artifact.path.rsplit("/", 1)[-1],
-                words.device(timing),
+                "; ".join(filter(None, [words.device(timing), words.conditions(timing)])),
                 f"{timing.runtime}, {words.plural(timing.threads, 'thread')}, batch {timing.batch}",
                 *(map(words.milliseconds, numbers) if fast else (words.latency(timing), "", "", "", "")),
                 words.queries(timing),

@@ -276,7 +276,7 @@ def is_emulated(timing: Timing) -> bool:
 def place(timing: Timing) -> str:
     """Where a timing was measured, so that no reader takes this machine for a phone."""
     if is_emulated(timing):
-        return f"{timing.device}, emulated on this machine"
+        return f"{timing.device}, emulated{' on this machine' * timing.device.startswith('qemu')}"
     kind, _, address = timing.device.partition(":")
     places = {"local": "this machine", "ssh": f"host {address} over ssh", "adb": f"device {address} over adb"}
     return places.get(kind, timing.device)
@@ -288,8 +288,27 @@ def device(timing: Timing) -> str:
     return f"{place(timing)} ({name})" if name and not is_emulated(timing) else place(timing)
 
 
+def conditions(timing: Timing) -> str:
+    """The device around the timing: cores, screen, temperature, pauses; empty where it told nothing."""
+    before, after = timing.before, timing.after
+    parts = []
+    if before is not None and timing.cores:
+        parts.append(f"{'core' if len(timing.cores) == 1 else 'cores'} {', '.join(map(str, timing.cores))}")
+    if before is not None and before.screen:
+        parts.append(f"screen {before.screen}")
+    if before is not None and before.temperature_c is not None:
+        degrees = [f"{one.temperature_c:.1f}" for one in (before, after) if one and one.temperature_c is not None]
+        parts.append(f"{' to '.join(degrees)}{NBSP}°C ({before.sensor})")
+    if timing.cooldown_seconds:
+        parts.append(f"{seconds(timing.cooldown_seconds)} of pauses to cool down")
+    return "; ".join(parts)
+
+
 def processor(timing: Timing) -> str:
-    return timing.machine.get("cpu") or timing.machine.get("processor") or timing.machine.get("model") or ""
+    """A phone's or board's name before its core's, which Arm kernels give as a part number."""
+    told = timing.machine
+    name = " ".join(told[key] for key in ("manufacturer", "model", "soc") if key in told)
+    return name or told.get("cpu") or told.get("processor") or ""
 
 
 def latency(timing: Timing) -> str:

@@ -17,6 +17,7 @@ import socket
 import stat
 import struct
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -454,3 +455,20 @@ class Server:
         environment = {**os.environ, **self.environment}
         command = ["adb", *arguments]
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def main() -> None:
+    """Be a device until Ctrl-C: for trying things where there is no phone."""
+    properties = dict.fromkeys(PIXEL, "unknown") | {
+        "ro.product.manufacturer": "no phone",
+        "ro.product.model": "test daemon on loopback, aarch64 by QEMU",
+        "ro.product.cpu.abilist": "arm64-v8a",
+    }
+    with tempfile.TemporaryDirectory() as folder, listening(Phone(Path(folder), properties)) as daemon:
+        print(f"safedeploy bench FILE --device adb:{daemon.serial}", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.pause()
+
+
+if __name__ == "__main__":
+    main()

@@ -122,18 +122,15 @@ def of_tree(wire: Wire, folder: str) -> Python:
     """The aarch64 tree's Python, pushed when it is first asked for."""
     root = f"{folder}/tree"
 
-    @cache
-    def pushed() -> build.Tree:
-        tree = build.open_tree()
-        wire.upload(tree.root, root)
-        return tree
+    tree = cache(build.open_tree)
+    pushed = cache(lambda: wire.upload(tree().root, root))
 
     def launch(script: str) -> list[str]:
         variables = [f"{key}={value}" for key, value in build.environment(root).items()]
         return ["env", *variables, *build.command(root, script)]
 
     def python(runtime: Runtime) -> Launch:
-        if runtime == "executorch" and not pushed().has(runtime):
+        if runtime == "executorch" and not tree().has(runtime):
             raise UserError(f"{wire.name}: the aarch64 tree has no ExecuTorch, which .pte files need; {NATIVE}")
         pushed()
         return launch
