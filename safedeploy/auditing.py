@@ -121,7 +121,7 @@ def questioned(
     if (members is None) != (nonmembers is None):
         raise UserError("--members and --nonmembers go together")
     shape = None if members is None else sample_shape(Path(members))
-    artifacts = [open_artifact(file, output=output, shape=shape) for file in files]
+    artifacts: list[Artifact] = [open_artifact(file, output=output, shape=shape) for file in files]
     if members is not None and nonmembers is not None:
         return artifacts, _given_exam(artifacts, Path(members), Path(nonmembers), seed or 0), None
     run = run_of_artifact(files[0])

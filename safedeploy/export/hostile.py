@@ -69,7 +69,7 @@ class _Apart:
     def _start(self) -> "subprocess.Popen[bytes]":
         path = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
         return subprocess.Popen(
-            [sys.executable, "-m", "safedeploy.export.hostile", *(["executorch"] if self._executorch else [])],
+            [sys.executable, "-P", "-m", "safedeploy.export.hostile", *(["executorch"] if self._executorch else [])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
