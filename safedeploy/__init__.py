@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         inversion,
         load,
         make_references,
+        plan,
         report,
         resume,
         run,
@@ -42,6 +43,7 @@ __all__ = [
     "load",
     "make_recipe",
     "make_references",
+    "plan",
     "read_recipe",
     "report",
     "resume",
@@ -50,7 +52,7 @@ __all__ = [
 ]
 
 _HOMES = {"make_recipe": "compose", "Recipe": "recipe", "read_recipe": "recipe", "UserError": "errors"}
-_ROOMS = ("audit", "bench", "export", "report")  # packages, and functions of the pipeline
+_ROOMS = ("audit", "bench", "export", "plan", "report")  # packages, and functions of the pipeline
 
 
 class _Room(ModuleType):

@@ -33,6 +33,7 @@ from safedeploy.compression import (
 from safedeploy.data.dataset import preprocessing
 from safedeploy.errors import UserError
 from safedeploy.inference import attribute, inversion
+from safedeploy.planning import plan
 from safedeploy.recipe import MethodRecipe, Recipe, read_recipe
 from safedeploy.references import make_references
 from safedeploy.results import Evidence, Inspection, Manifest, Timing
@@ -54,6 +55,7 @@ __all__ = [
     "inversion",
     "load",
     "make_references",
+    "plan",
     "report",
     "resume",
     "run",

@@ -48,7 +48,7 @@ def test_the_api_and_the_rooms_of_the_same_names_live_together():
         script = (
             f"{first}; import safedeploy; import safedeploy.audit.verdict as verdict;"
             "assert callable(safedeploy.audit); assert verdict.decide is safedeploy.audit.verdict.decide;"
-            "from safedeploy.audit.exam import Exam; from safedeploy import audit, bench, export, report;"
-            "assert all(map(callable, (audit, bench, export, report)))"
+            "from safedeploy.audit.exam import Exam; from safedeploy import audit, bench, export, plan, report;"
+            "assert all(map(callable, (audit, bench, export, plan, report)))"
         )
         assert "safedeploy" in modules_after(script)
