@@ -1,5 +1,6 @@
 """Files timed over adb: Debian's real client and server, and a device daemon on loopback that runs what it is sent."""
 
+import json
 import os
 import re
 import signal
@@ -290,6 +291,30 @@ def test_what_was_measured_of_a_device_that_vanishes_is_kept_and_marked(
     timing = Timing.read(written)
     assert not timing.complete
     assert 0 < timing.latency_ms.queries < 10**9
+
+
+def test_the_command_line_prints_what_was_kept_and_then_the_fault(
+    daemon: Daemon, stack: Stack, monkeypatch: pytest.MonkeyPatch, typed: Callable[..., Any]
+) -> None:
+    from safedeploy.bench import measure as module
+
+    turns = iter(range(100))
+
+    def rest(*arguments: Any) -> float:
+        if next(turns) == 3:  # two files: each has had a turn, the second waits for its next
+            daemon.vanish()
+        return cooldown.rest(*arguments)
+
+    monkeypatch.setattr(module, "rest", rest)
+    options = ["--device", f"adb:{daemon.serial}", "--python", sys.executable, "--json"]
+    answer = typed("bench", stack(16, 1), stack(16, 2), *options)
+    assert answer.code == 2
+    first, second = (Timing.model_validate(one) for one in json.loads(answer.out))
+    assert not first.complete
+    assert not second.complete
+    assert second.ratio is not None
+    assert second.ratio.blocks == 1
+    assert answer.err.splitlines()[-1].endswith("kept, marked incomplete: what was measured of 2 of 2 files")
 
 
 def test_a_device_that_falls_silent_is_not_waited_for_for_ever(
