@@ -19,7 +19,7 @@ def artifact_info(path: Path) -> ArtifactInfo:
     """
     path = Path(path)
     kind = recognise(path)
-    files = [path, *_side_files(path)] if kind == "onnx" else [path]
+    files = [path, *files_beside(path)] if kind == "onnx" else [path]
     digest = hashlib.sha256()
     for file in files:
         with file.open("rb") as handle:
@@ -44,7 +44,8 @@ def zip_bytes(files: Sequence[Path]) -> int:
         return buffer.seek(0, 2)
 
 
-def _side_files(path: Path) -> list[Path]:
+def files_beside(path: Path) -> list[Path]:
+    """Those that hold weights of the ONNX file `path`. Raises UserError where one is missing or elsewhere."""
     import onnx
 
     from safedeploy.artifacts.onnx import side_files

@@ -170,6 +170,18 @@ def test_a_warm_phone_is_waited_for_no_longer_than_allowed(
     assert one.after.temperature_c == 55.0
 
 
+def test_weights_beside_a_file_travel_with_it(daemon: Daemon, stack: Stack, tmp_path: Path) -> None:
+    import onnx
+
+    folder = tmp_path / "it's large"
+    (folder / "more").mkdir(parents=True)
+    model = onnx.load(stack(64, 1))
+    saved = {"save_as_external_data": True, "location": "more/my weights.bin", "size_threshold": 0}
+    onnx.save(model, folder / "model.onnx", **saved)
+    (one,) = timed([folder / "model.onnx"], f"adb:{daemon.serial}")
+    assert one.complete
+
+
 # faults: one line each
 
 

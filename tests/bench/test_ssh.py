@@ -103,6 +103,18 @@ def test_a_name_with_spaces_and_quotes_is_pushed_whole(server: Server, tmp_path:
     assert (tmp_path / "back").read_bytes() == odd.read_bytes()
 
 
+def test_weights_beside_a_file_travel_with_it(server: Server, stack: Stack, tmp_path: Path) -> None:
+    import onnx
+
+    folder = tmp_path / "it's large"
+    (folder / "more").mkdir(parents=True)
+    model = onnx.load(stack(64, 1))
+    saved = {"save_as_external_data": True, "location": "more/my weights.bin", "size_threshold": 0}
+    onnx.save(model, folder / "model.onnx", **saved)
+    (one,) = measure([folder / "model.onnx"], SHORT, threads=1, device=choose(server.device, python=sys.executable))
+    assert one.complete
+
+
 def test_a_key_the_host_does_not_know_is_one_line(server: Server, stack: Stack) -> None:
     server.use_key("stranger")
     with pytest.raises(UserError, match=r"Permission denied.*ssh-copy-id") as caught:

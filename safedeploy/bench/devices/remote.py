@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import IO, Literal, Protocol
 
+from safedeploy.artifacts.info import files_beside
 from safedeploy.artifacts.recognise import recognise
 from safedeploy.bench.devices import executor_runner, phone
 from safedeploy.bench.devices.local import RUNNER, started
@@ -98,8 +99,20 @@ class Remote:
             launch = self.python("executorch" if executorch else "onnxruntime")
             temporary = f"TMPDIR={self.folder}"  # runtimes leave files there
             command = self.wire.remote("exec " + words(["env", temporary, *self.prefix, *launch(self.runner)]))
-        place = self.push(model)
+        place = self.push(model) if executorch else self._push_with_weights(model)
         return started(command, log), place
+
+    def _push_with_weights(self, model: Path) -> str:
+        """The place of an ONNX file, with the files beside it that hold its weights, if any."""
+        beside = files_beside(model)
+        if not beside:
+            return self.push(model)
+        root = f"{self.folder}/{next(self.numbers)}"
+        for file in (model, *beside):
+            place = f"{root}/{file.relative_to(model.parent).as_posix()}"
+            self.wire.shell(f"mkdir -p {shlex.quote(place.rpartition('/')[0])}")
+            self.wire.upload(file, place)
+        return f"{root}/{model.name}"
 
     @cached_property
     def runner(self) -> str:

@@ -127,7 +127,7 @@ class SshWire:
     def upload(self, source: Path, place: str) -> None:
         if not source.is_dir():
             with source.open("rb") as content:
-                self._send(content, f"cat > {place}")
+                self._send(content, f"cat > {shlex.quote(place)}")
             return
         with tempfile.TemporaryFile() as packed:
             with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=1) as archive:
@@ -142,7 +142,7 @@ class SshWire:
 
     def download(self, place: str, file: Path) -> None:
         with file.open("wb") as content:
-            done = remote.run(self.remote(f"cat {place}"), self.name, stdout=content, short=False)
+            done = remote.run(self.remote(f"cat {shlex.quote(place)}"), self.name, stdout=content, short=False)
         if done.returncode:
             raise remote.fault(self.name, done, ADVICE)
 
