@@ -15,6 +15,8 @@ SNAPDRAGON_855 = {0: 1785600, 1: 1785600, 2: 1785600, 3: 1785600, 4: 2419200, 5:
 RK3588 = dict.fromkeys(range(4), 1800000) | dict.fromkeys(range(4, 8), 2400000)
 RASPBERRY_PI_5 = dict.fromkeys(range(4), 2400000)
 
+ZONE = "thermal_zone"
+
 # `dumpsys battery` and `dumpsys power` of Android 13
 BATTERY = """Current Battery Service state:
   AC powered: false
@@ -89,11 +91,11 @@ def test_cores_and_their_frequencies_are_read_from_sys() -> None:
 
 
 def test_the_warmest_zone_of_the_processor_counts_and_the_battery_only_without_one() -> None:
-    zones = (
-        "zone 41200 cpu-0-0-usr\nzone 44700 cpu-1-3-usr\nzone 99000 pmic-therm\nzone  cpu-1-4-usr\nzone -274000 cpu-9\n"
-    )
-    assert phone.hottest(zones + BATTERY) == (44.7, "the warmest of 2 thermal zones of the processor")
-    assert phone.hottest("zone  cpu-0-0-usr\n" + BATTERY) == (28.4, "battery")
+    zones = [("cpu-0-0-usr", "41200"), ("cpu-1-3-usr", "44700"), ("pmic-therm", "99000"), ("cpu-9", "-274000")]
+    text = "".join(f"{ZONE}{i}/temp:{temp}\n{ZONE}{i}/type:{name}\n" for i, (name, temp) in enumerate(zones))
+    silent = f"{ZONE}7/type:cpu-1-4-usr\n"
+    assert phone.hottest(text + silent + BATTERY) == (44.7, "the warmest of 2 thermal zones of the processor")
+    assert phone.hottest(silent + BATTERY) == (28.4, "battery")
     assert phone.hottest("") == (None, None)
 
 

@@ -18,10 +18,7 @@ PROPERTIES = {  # of Android, by what a result calls them
     "abis": "ro.product.cpu.abilist",
 }
 CPU_ZONE = re.compile(r"cpu|soc|x86_pkg|^(big|mid|little)$", re.IGNORECASE)  # thermal zones that follow the processor
-ZONES = (
-    "for z in /sys/class/thermal/thermal_zone*; do "
-    'echo "zone $(cat $z/temp 2>/dev/null) $(cat $z/type 2>/dev/null)"; done'
-)
+ZONES = "cd /sys/class/thermal/ 2>/dev/null && grep -H . thermal_zone*/type thermal_zone*/temp 2>/dev/null"
 BATTERY = "dumpsys battery 2>/dev/null"
 POWER = "dumpsys power 2>/dev/null"
 CORES = (
@@ -64,14 +61,15 @@ def state(shell: Shell) -> DeviceState:
 
 def hottest(text: str) -> tuple[float | None, str | None]:
     """The warmest of the processor's thermal zones, else the battery, in °C; and which sensor that is."""
-    zones = []
-    for line in text.splitlines():
-        kind, _, rest = line.partition(" ")
-        value, _, name = rest.partition(" ")
-        if kind == "zone" and CPU_ZONE.search(name.strip()) and re.fullmatch(r"-?\d+", value):
-            degrees = celsius(int(value))
-            if 0 < degrees < 150:
-                zones.append(degrees)
+    told: dict[str, dict[str, str]] = {}
+    for zone, kind, value in re.findall(r"thermal_zone(\d+)/(type|temp):(.*)", text):
+        told.setdefault(zone, {})[kind] = value.strip()
+    degrees = [
+        celsius(int(zone["temp"]))
+        for zone in told.values()
+        if CPU_ZONE.search(zone.get("type", "")) and re.fullmatch(r"-?\d+", zone.get("temp", ""))
+    ]
+    zones = [value for value in degrees if 0 < value < 150]
     if zones:
         return max(zones), f"the warmest of {len(zones)} thermal zones of the processor"
     battery = re.search(r"^\s*temperature: (\d+)", text, re.MULTILINE)
