@@ -285,6 +285,25 @@ def test_export_of_a_run_that_is_not_finished(typed, home, run):
     assert leaves(home) == before
 
 
+def test_a_structure_that_there_is_not(typed, home):
+    assert "did you mean 'channel'?" in typed("compress", "--structure", "chanel").fault
+    assert not (home / "runs").exists()
+
+
+def test_a_structure_that_the_method_does_not_have(typed, home):
+    fault = typed("compress", "--data", "digits", "--method", "rigl", "--structure", "channel").fault
+    assert fault == (
+        "--method rigl prunes single weights only, so far: for --structure channel choose --method magnitude"
+    )
+    assert not (home / "runs").exists()
+
+
+def test_a_density_that_whole_channels_cannot_have(typed, home):
+    channels = ["--model", "lenet5", "--method", "magnitude", "--structure", "channel"]
+    assert "keeps at least 0." in typed("compress", "--data", "digits", *channels, "--density", "0.001").fault
+    assert not (home / "runs").exists()
+
+
 def test_export_for_an_unknown_target(typed, run):
     assert "did you mean 'android'?" in typed("export", run, "--target", "andriod").fault
 
