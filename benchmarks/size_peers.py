@@ -17,20 +17,28 @@ from safedeploy.artifacts.info import zip_bytes
 INDEX_BYTES = 8  # ONNX Runtime takes one int64 linear index a non-zero
 
 
-def bound_bytes(path: Path) -> float:
+def bound_bytes(path: Path, rounding: str | None = None) -> float:
     """The least an ONNX file's tensors take when zeros' places and values are coded apart, graph structure left out.
 
     A tensor with zeros: log2 C(n, k) bits for which k of its n values are not zero, and k values of as many bits as the
     file stores a value with. A tensor without zeros (biases, batch norms, scales): its bytes as they are. The first
     formula gives the second where k = n, so a quantiser's zero points, all zero, are counted as nothing.
+    rounding: what the weights (two axes or more) of a float32 file were rounded to; a value then has 16 bits, 8 and a
+    float32 scale an output channel, or 4 to 8 and a float32 for each value of the tensor's palette.
     """
-    return sum(_bits(value) for _, value in tensors(onnx.load(path))) / 8
+    return sum(_bits(value, rounding if value.ndim > 1 else None) for _, value in tensors(onnx.load(path))) / 8
 
 
-def _bits(value: NDArray[Any]) -> float:
+def _bits(value: NDArray[Any], rounding: str | None) -> float:
     n, k = value.size, int(np.count_nonzero(value))
     log2_choices = (math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)) / math.log(2)
-    return log2_choices + k * value.dtype.itemsize * 8
+    if rounding is None:
+        return log2_choices + k * value.itemsize * 8
+    if rounding == "float16":
+        return log2_choices + k * 16
+    if rounding == "int8":
+        return log2_choices + k * 8 + len(value) * 32
+    return log2_choices + k * int(rounding.removeprefix("palette")) + len(np.unique(value[value != 0])) * 32
 
 
 def tensors(model: onnx.ModelProto) -> Iterator[tuple[onnx.TensorProto, NDArray[Any]]]:
