@@ -32,7 +32,7 @@ def nncf_pruned(name: str, dense: nn.Module, density: float, data: Data, place: 
     import nncf
 
     masked = nncf.prune(
-        copy.deepcopy(dense),
+        Whole(copy.deepcopy(dense)),
         mode=nncf.PruneMode.UNSTRUCTURED_MAGNITUDE_GLOBAL,
         ratio=1 - density,
         examples_inputs=torch.zeros(1, *data.input_shape),
@@ -40,7 +40,7 @@ def nncf_pruned(name: str, dense: nn.Module, density: float, data: Data, place: 
     tuned = fine_tuned(name, masked, Hooks(), data, place)
     bare = nncf.strip(tuned, strip_format=nncf.StripFormat.IN_PLACE, example_input=torch.zeros(1, *data.input_shape))
     plain = build_model(name, data.input_shape, len(data.class_names), 0)
-    plain.load_state_dict({key: value for key, value in bare.state_dict().items() if key in plain.state_dict()})
+    plain.load_state_dict({key: bare.state_dict()[f"network.{key}"] for key in plain.state_dict()})
     path = place / "model.int8.onnx"
     if not path.exists():
         export_onnx(plain.eval(), data.input_shape, place / "model.onnx", opset=OPSET, model_name=name)
@@ -48,6 +48,18 @@ def nncf_pruned(name: str, dense: nn.Module, density: float, data: Data, place: 
         given = nncf.Dataset(batches, lambda batch: {INPUT: batch})
         onnx.save(nncf.quantize(onnx.load(place / "model.onnx"), given, subset_size=len(batches)), path)
     return path
+
+
+class Whole(nn.Module):
+    """NNCF keeps its masks in a child of the module, which an nn.Sequential would call as a layer."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        answers: torch.Tensor = self.network(x)
+        return answers
 
 
 def ort_int8(name: str, module: nn.Module, data: Data, path: Path) -> Path:
