@@ -103,11 +103,9 @@ def prepare(
         return Tree(place, there)
     make_folder(place)
     tell = progress or (lambda done: None)
-    downloads = place / "downloads"
     try:
-        if fresh:
-            shutil.rmtree(downloads, ignore_errors=True)
         with tempfile.TemporaryDirectory(dir=place, prefix=".building.") as temporary:
+            downloads = (Path(temporary) if fresh else place) / "downloads"
             packages: list[Package] = []
             if sysroot is None:
                 packages, sysroot = _debian(downloads / "debian", Path(temporary) / "sysroot")
@@ -128,6 +126,9 @@ def prepare(
             if (place / "tree").exists():
                 (place / "tree").rename(Path(temporary) / "earlier")
             built.rename(place / "tree")
+            if fresh:
+                shutil.rmtree(place / "downloads", ignore_errors=True)
+                downloads.rename(place / "downloads")
         made.write(place / "tree.json")
     except OSError as error:
         why = error.strerror or error
