@@ -45,14 +45,43 @@ def _answer(plan: Plan) -> str:
     ]
     size = f"{_count(plan.weights)} weights in {len(plan.layers)} layers, {_count(plan.macs)} multiplications an input"
     said = (
-        "Estimates by rules, before any training (--json names them; --verify measures them here). Memory is the"
-        " weights alone. A phone's time is never predicted."
+        "Each file beside the dense model's of that name. Estimates by rules, before any training (--json names them;"
+        " --verify measures them here). Memory is the weights alone. A phone's time is never predicted."
     )
-    return "\n".join([*_wrapped(title), size, "", *_table(rows), "", *_wrapped(" ".join([said, *plan.notes]))])
+    return "\n".join(
+        [
+            *_wrapped(title),
+            size,
+            *_wrapped(_in_short(plan)),
+            "",
+            *_table(rows),
+            "",
+            *_wrapped(" ".join([said, *plan.notes])),
+        ]
+    )
+
+
+def _in_short(plan: Plan) -> str:
+    """Which files gain what: 'Less disk: model.onnx. Less download: all. Less memory: none. …'"""
+    by_name = {rule.name: rule for rule in plan.rules}
+    gains: dict[str, list[str]] = {"Less disk": [], "Less download": [], "Less memory": [], "Faster": []}
+    for file in plan.files:
+        better = (_gains(file.disk), _gains(file.download), _gains(file.resident), by_name[file.rules["time"]].buys)
+        for names, gained in zip(gains.values(), better, strict=True):
+            names += [file.name] * gained
+    told = {
+        what: "none" if not names else "all" if len(names) == len(plan.files) else ", ".join(names)
+        for what, names in gains.items()
+    }
+    return " ".join(f"{what}: {names}." for what, names in told.items())
+
+
+def _gains(estimate: Estimate) -> bool:
+    return estimate.planned <= GAIN * estimate.dense
 
 
 def _saved(estimate: Estimate) -> str:
-    if estimate.planned > GAIN * estimate.dense:
+    if not _gains(estimate):
         return f"{_bytes(estimate.dense)}, no less"
     before, after = _bytes(estimate.dense), _bytes(estimate.planned)
     if before.split()[1] == after.split()[1]:

@@ -102,8 +102,10 @@ def test_the_first_lines_are_the_answer_and_all_lines_fit(plans):
         for layers in (False, True):
             lines = plan_text(plan, layers=layers).splitlines()
             assert max(len(line) for line in lines if "safedeploy plan" not in line) <= WIDTH
-            assert all(file.name in "\n".join(lines[3:9]) for file in plan.files)
+            assert all(file.name in "\n".join(lines[3:10]) for file in plan.files)
     assert "no faster" in plan_text(plans[0])
+    short = "Less disk: model.onnx, model.int8.onnx. Less download: all. Less memory: none. Faster: none."
+    assert plan_text(plans[0]).splitlines()[2] == short
 
 
 def test_every_layer_is_shown_on_request(mobilenet):
