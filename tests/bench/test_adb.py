@@ -242,6 +242,16 @@ def test_a_device_the_tree_is_not_for(phone: Phone, daemon: Daemon, stack: Stack
     assert list(phone.storage.iterdir()) == []
 
 
+def test_a_tree_that_was_never_prepared(
+    phone: Phone, daemon: Daemon, stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAFEDEPLOY_ARM64", str(tmp_path / "none"))
+    with pytest.raises(UserError, match="is not there: make it with 'safedeploy device prepare arm64'") as caught:
+        measure([stack(16, 1)], SHORT, threads=1, device=choose(f"adb:{daemon.serial}"))
+    one_line(caught, "aarch64 tree")
+    assert list(phone.storage.iterdir()) == []
+
+
 def test_an_android_whose_shell_gives_no_exit_codes(phone: Phone, daemon: Daemon, stack: Stack) -> None:
     phone.features = "cmd"
     with pytest.raises(UserError, match="its Android is older than 7") as caught:
@@ -407,3 +417,34 @@ def test_a_device_without_room_for_the_tree_is_one_line(
         measure([stack(16, 1)], SHORT, threads=1, device=choose(f"adb:{daemon.serial}"))
     one_line(caught, daemon.serial)
     assert list(phone.storage.iterdir()) == []
+
+
+@pytest.mark.arm64
+@pytest.mark.timeout(900)
+def test_a_pte_file_runs_in_the_trees_executorch_or_the_line_says_how_to_get_one(
+    tree: build.Tree, phone: Phone, daemon: Daemon, tmp_path: Path
+) -> None:
+    import torch
+    from executorch.exir import to_edge
+    from safedeploy.bench.devices.tree import cpu
+
+    torch.manual_seed(0)
+    module = torch.nn.Linear(8, 3).eval()
+    path, x = tmp_path / "linear.pte", torch.randn(2, 8)
+    path.write_bytes(to_edge(torch.export.export(module, (torch.zeros(1, 8),))).to_executorch().buffer)
+    cpu.write(cpu.DEFAULT, phone.folder)  # torch looks closer than onnxruntime
+    np.save(tmp_path / "x.npy", x.numpy())
+    with choose(f"adb:{daemon.serial}").opened() as device:
+        if not tree.has("executorch"):
+            with pytest.raises(UserError, match=r"prepare arm64 --executorch.*--executor-runner PATH"):
+                device.start(path, (tmp_path / "log").open("wb"))
+            return
+        with opened(path, device) as talk:
+            loaded = talk.load(threads=1, seed=0)
+            inputs = device.push(tmp_path / "x.npy")
+            outputs = inputs.replace(".npy", ".out.npy")
+            talk.ask("answer", inputs=inputs, outputs=outputs)
+            device.fetch(outputs, tmp_path / "y.npy")
+    assert loaded["runtime"].startswith("executorch 1.")
+    assert loaded["machine"]["emulator"].startswith("qemu-aarch64")
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), module(x).detach().numpy(), rtol=1e-4, atol=1e-5)

@@ -13,7 +13,7 @@ from safedeploy.errors import UserError
 
 FOLDERS = "/data/local/tmp"  # the one place where a shell may run what it wrote
 ABI = "arm64-v8a"
-MACHINES = {elf.AARCH64: ABI, 62: "x86_64"}  # by e_machine
+MACHINES = {elf.AARCH64: ABI, elf.X86_64: "x86_64"}  # by e_machine
 ADVICE = (
     ("unauthorized", "unlock it and allow USB debugging from this computer, then try again"),
     ("still authorizing", "unlock it and allow USB debugging from this computer, then try again"),

@@ -31,9 +31,10 @@ INSTALL = {
     "adb": "install it (Debian: apt-get install adb; elsewhere Android's platform-tools)",
 }
 
+TORCH = ("executorch", "functorch", "torch", "torchgen")  # of a tree's site, what only .pte files need
 NATIVE = (
-    "give a program built for the device with --executor-runner PATH (ExecuTorch 1.3 or newer, "
-    "examples/portable/executor_runner with XNNPACK)"
+    "'safedeploy device prepare arm64 --executorch' brings it, or give --executor-runner PATH, a program built for the "
+    "device (docs/devices.md)"
 )
 
 
@@ -132,11 +133,19 @@ def of_device(path: str) -> Python:
 
 
 def of_tree(wire: Wire, folder: str) -> Python:
-    """The aarch64 tree's Python, pushed when it is first asked for."""
+    """The aarch64 tree's Python, pushed when it is first asked for; torch, most of it, only where that is used."""
     root = f"{folder}/tree"
-
     tree = cache(build.open_tree)
-    pushed = cache(lambda: wire.upload(tree().root, root))
+
+    @cache
+    def pushed(with_torch: bool) -> None:
+        site = tree().root / "site"
+        parts = [path for path in sorted(site.iterdir()) if (path.name in TORCH) == with_torch]
+        if not with_torch:
+            wire.shell(f"mkdir -p {root}/site")
+            parts += [path for path in sorted(tree().root.iterdir()) if path != site]
+        for path in parts:
+            wire.upload(path, f"{root}/{path.relative_to(tree().root).as_posix()}")
 
     def launch(script: str) -> list[str]:
         variables = [f"{key}={value}" for key, value in build.environment(root).items()]
@@ -144,8 +153,10 @@ def of_tree(wire: Wire, folder: str) -> Python:
 
     def python(runtime: Runtime) -> Launch:
         if runtime == "executorch" and not tree().has(runtime):
-            raise UserError(f"{wire.name}: the aarch64 tree has no ExecuTorch, which .pte files need; {NATIVE}")
-        pushed()
+            raise UserError(f"{wire.name}: the aarch64 tree has no ExecuTorch, which .pte files need: {NATIVE}")
+        pushed(with_torch=False)
+        if runtime == "executorch":
+            pushed(with_torch=True)
         return launch
 
     return python
