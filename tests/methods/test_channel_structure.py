@@ -1,5 +1,6 @@
 """`--method magnitude --structure channel`: channels go once, stay away in training, and are gone from what ships."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -12,6 +13,7 @@ from safedeploy.sparsity.shrink import shrink
 from safedeploy.training.device import make_accelerator
 from safedeploy.training.hooks import Hooks
 from safedeploy.training.loop import Training, train
+from safedeploy.training.many import train_many
 from safedeploy.training.run import run_training
 
 SHAPE = (1, 8, 8)
@@ -94,3 +96,32 @@ def test_other_methods_say_which_one_does(toy, name):
     density = 0.2 if METHODS[name].sparse else 1.0
     with pytest.raises(UserError, match=r"--structure channel choose --method magnitude$"):
         make_method(MethodRecipe(name=name, density=density, structure="channel"), toy.context(density))
+
+
+def test_networks_trained_in_one_stack_lose_their_own_channels(toy):
+    """Stacked trainings have the masks, zeros and answers that each has alone."""
+    known = toy.samples(60, 0)
+    recipe = MethodRecipe(name="magnitude", density=0.4, structure="channel")
+
+    def make(seed):
+        return make_method(recipe, Context(0.4, seed, 3, (10,), known, known, known, structure="channel"))
+
+    rows = [np.arange(0, 60), np.arange(20, 80)]
+    pool = toy.tensors(toy.samples(80, 0))
+    training = toy.recipe.model_copy(update={"momentum": 0.9})
+    stacked = [without_dropout(toy.network(seed)) for seed in (0, 1)]
+    alone = [without_dropout(toy.network(seed)) for seed in (0, 1)]
+    train_many(stacked, pool, rows, [make(0), make(1)], training, [0, 1])
+    for seed, module in enumerate(alone):
+        train_many([module], pool, [rows[seed]], [make(seed)], training, [seed])
+        smaller, wanted = shrink(stacked[seed], (10,)), shrink(module, (10,))
+        assert smaller[0].out_features == wanted[0].out_features < 60
+        with torch.no_grad():
+            torch.testing.assert_close(smaller(pool[0]), wanted(pool[0]), rtol=1e-3, atol=1e-4)
+
+
+def without_dropout(module):
+    for layer in module.modules():
+        if isinstance(layer, nn.Dropout):
+            layer.p = 0.0
+    return module
