@@ -12,6 +12,7 @@ from safedeploy.export.onnx import INPUT, save
 from safedeploy.export.quiet import quiet
 from safedeploy.export.targets import Quantisation
 from safedeploy.export.trace import reason
+from safedeploy.export.weight_scales import weight_scales
 
 BATCH = 64
 
@@ -42,8 +43,10 @@ def quantise_onnx(source: Path, path: Path, calibration: NDArray[np.float32], ho
     try:
         with tempfile.TemporaryDirectory() as folder, quiet():
             written = Path(folder) / "int8.onnx"
+            model = onnx.shape_inference.infer_shapes(onnx.load(source), strict_mode=True, data_prop=True)
+            scales = weight_scales(model, SMALLEST_RANGE) if how.per_channel else {}
             ort.quantize_static(
-                onnx.shape_inference.infer_shapes(onnx.load(source), strict_mode=True, data_prop=True),
+                model,
                 written,
                 Batches(),
                 quant_format=ort.QuantFormat.QDQ,
@@ -51,7 +54,7 @@ def quantise_onnx(source: Path, path: Path, calibration: NDArray[np.float32], ho
                 activation_type=ort.QuantType.QInt8 if how.activation == "int8" else ort.QuantType.QUInt8,
                 weight_type=ort.QuantType.QInt8,
                 calibrate_method=methods[how.calibration],
-                extra_options={"MinimumRealRange": SMALLEST_RANGE},
+                extra_options={"MinimumRealRange": SMALLEST_RANGE, "TensorQuantOverrides": scales},
             )
             save(onnx.load(written), path)
     except UserError:
