@@ -43,10 +43,8 @@ def test_no_faster_is_refuted_by_a_real_difference_alone(tmp_path, factor, agree
     assert checked(tmp_path, dense, sparse)["model.pte", "time, same as dense"].agrees == agrees
 
 
-@pytest.mark.parametrize(
-    ("factor", "agrees"), [(0.9, True), (1.2, False), (0.05, False)]
-)  # about half the work is left
-def test_channels_make_it_faster_and_not_more_than_in_proportion(tmp_path, factor, agrees):
+@pytest.mark.parametrize(("factor", "agrees"), [(0.9, True), (1.2, False), (0.05, True)])
+def test_channels_make_it_faster_and_by_how_much_is_not_claimed(tmp_path, factor, agrees):
     found = checked(tmp_path, [run(1e6)] * 3, [run(factor * 1e6)] * 3, structure="channel")
     assert found["model.onnx", "time, of dense"].agrees == agrees
 
