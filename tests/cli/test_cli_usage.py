@@ -148,8 +148,10 @@ def test_a_verdict_that_cannot_be_given_exits_0_or_with_strict_3(typed, stranger
 
 
 def test_every_command_has_json(typed):
+    groups = {"device": ("prepare", "list")}
     for command in COMMANDS:
-        assert "--json" in typed(command, "--help").out
+        for words in [(command, name) for name in groups.get(command, ())] or [(command,)]:
+            assert "--json" in typed(*words, "--help").out
 
 
 def test_what_lists_has_json_too(typed, home):
