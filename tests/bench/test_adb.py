@@ -426,6 +426,7 @@ def test_a_pte_file_runs_in_the_trees_executorch_or_the_line_says_how_to_get_one
 ) -> None:
     import torch
     from executorch.exir import to_edge
+
     from safedeploy.bench.devices.tree import cpu
 
     torch.manual_seed(0)
