@@ -68,12 +68,13 @@ def export(root: PathLike, target: str | None = None, *, progress: Progress = si
     from safedeploy.export.bundle import export_bundle
     from safedeploy.export.calibration import divide
     from safedeploy.export.targets import load_target, target_of_run
-    from safedeploy.sparsity.structure import as_shipped
 
     run = open_run(Path(root))
     recipe = read_recipe(run.recipe)
     wanted = load_target(target) if target else target_of_run(run, recipe.target)
     trained, examples = load(root), load_examples(run)
+    from safedeploy.sparsity.structure import as_shipped  # imports torch, which `load` asks for in words
+
     validation = examples.samples("validation")
     calibrate, judge = divide(len(validation.y))
     return export_bundle(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from safedeploy.bench.profiles import Cluster, DeviceProfile
-from safedeploy.cli.show import table
+from safedeploy.cli import show
 from safedeploy.export.targets import Target
 
 NO_PREDICTION = "published by others, of another runtime: no prediction of safedeploy's files"
@@ -14,7 +14,7 @@ def show_targets(targets: Mapping[str, Target]) -> None:
         [name, ", ".join(target.files), str(target.opset), _budget(target), target.description]
         for name, target in targets.items()
     ]
-    table("Targets", ["name", "files", "opset", "each file at most", "for"], rows)
+    show.table("Targets", ["name", "files", "opset", "each file at most", "for"], rows)
 
 
 def show_target(target: Target) -> None:
@@ -30,7 +30,7 @@ def show_profiles(profiles: Mapping[str, DeviceProfile]) -> None:
         for name, one in profiles.items()
     ]
     columns = ["device", "name", "SoC", "cores, GHz", "memory", "ABI", "dotprod, fp16, i8mm", "MobileNetV2, ms"]
-    table(f"Devices. Latencies are {NO_PREDICTION}", columns, rows)
+    show.table(f"Devices. Latencies are {NO_PREDICTION}", columns, rows)
 
 
 def show_profile(one: DeviceProfile) -> None:
@@ -43,7 +43,7 @@ def show_profile(one: DeviceProfile) -> None:
         "Android API": one.android_api and str(one.android_api),
         "dotprod, fp16, i8mm": _instructions(one),
     }
-    table(one.name, ["what", "value"], [[key, value] for key, value in facts.items() if value])
+    show.table(one.name, ["what", "value"], [[key, value] for key, value in facts.items() if value])
     if one.published:
         rows = [
             [model, f"{ms:g}", run.runtime, run.precision, str(run.threads), run.cores, run.measured_on or one.name]
@@ -51,7 +51,7 @@ def show_profile(one: DeviceProfile) -> None:
             for model, ms in run.ms.items()
         ]
         columns = ["model", "ms", "runtime", "precision", "threads", "cores", "measured on"]
-        table(f"Latencies {NO_PREDICTION}", columns, rows)
+        show.table(f"Latencies {NO_PREDICTION}", columns, rows)
     for source in dict.fromkeys([*one.sources, *(run.source for run in one.published)]):
         print(f"source: {source}")
 

@@ -62,7 +62,7 @@ class Int8Tolerance(_Section):
 
     top1_agreement: Probability = 0.95
     accuracy_lost: Probability = 0.02
-    saturation: Probability = 0.05
+    saturation: Probability = 0.2
 
 
 class Tolerance(_Section):

@@ -74,7 +74,7 @@ def test_the_command_line_imports_nothing_heavy():
         (["bench"], "files"),
         (["bench", "model.onnx", "--threads", "0"], "'--threads'"),
         (["audit", "model.onnx", "--format", "yaml"], "'md', 'json'"),
-        (["targets", "extra"], "extra"),
+        (["targets", "android", "extra"], "extra"),
     ],
 )
 def test_wrong_usage_is_one_line_that_names_the_right_one(typed, home, arguments, said):
