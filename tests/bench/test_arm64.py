@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -187,3 +188,21 @@ def test_a_pte_file_agrees_too(tree: Tree, tmp_path: Path) -> None:
 
 def test_the_users_tree_stayed_whole(tree: Tree) -> None:
     assert open_tree() == tree
+
+
+def test_the_emulator_is_unpacked_where_none_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path of all that is here but QEMU, so that Debian's package is fetched and nothing of the system is touched."""
+    if not debian.has_apt():
+        pytest.skip("no apt here")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for folder in ("/usr/sbin", "/usr/bin", "/bin"):
+        for program in Path(folder).iterdir():
+            if not program.name.startswith("qemu") and not (programs / program.name).is_symlink():
+                (programs / program.name).symlink_to(program)
+    monkeypatch.setenv("PATH", str(programs))
+    assert emulator.find(tmp_path) is None
+    found = emulator.fetch(tmp_path)
+    assert found == tmp_path / "tools" / "qemu-aarch64-static"
+    said = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout
+    assert said.startswith("qemu-aarch64 version")
