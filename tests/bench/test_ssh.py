@@ -104,6 +104,7 @@ def test_a_name_with_spaces_and_quotes_is_pushed_whole(server: Server, tmp_path:
     assert (tmp_path / "back").read_bytes() == odd.read_bytes()
 
 
+@pytest.mark.slow
 def test_weights_beside_a_file_travel_with_it(server: Server, stack: Stack, tmp_path: Path) -> None:
     import onnx
 
