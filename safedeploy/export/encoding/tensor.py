@@ -97,8 +97,7 @@ def write(writer: Writer, weights: Mapping[str, Array]) -> dict[str, str]:
             if name in scales:
                 writer.arrays.append(numpy_helper.from_array(arrays[name], made[name]))
         else:
-            alone = "" if arrays[name].size < SMALL else name
-            together[function, f"{arrays[name].dtype}{alone}"].append(name)
+            together[function, _group(name, arrays[name])].append(name)
     for (function, _), names in together.items():
         _write_together(writer, {made[name]: arrays[name] for name in names}, function)
     for name, scale in scales.items():
@@ -156,6 +155,14 @@ def choose(weights: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
         if total(rival) >= total(picked):
             return picked
         picked = rival
+
+
+def _group(name: str, array: Array) -> str:
+    """What weights coded as one have in common: palettes of their own would not fit into one book."""
+    if array.size >= SMALL:
+        return name
+    numbers = smallest(array[array != 0])
+    return name if numbers.kind == "palette" else f"{array.dtype} {numbers.kind}"
 
 
 def _write_together(writer: Writer, weights: Mapping[str, Array], function: str) -> None:
