@@ -52,7 +52,8 @@ def save(model: onnx.ModelProto, path: Path) -> None:
     """Write a checked model, weights inside, without the exporters' notes (source paths, class names, rewrites)."""
     anonymous(model)
     # the exporters write a newer one than the operators need, which older runtimes refuse
-    model.ir_version = min(model.ir_version, onnx.helper.find_min_ir_version_for(model.opset_import, ignore_unknown=True))
+    needed = onnx.helper.find_min_ir_version_for(model.opset_import, ignore_unknown=True)
+    model.ir_version = min(model.ir_version, needed)
     onnx.checker.check_model(model, full_check=True)
     write_bytes(path, model.SerializeToString(deterministic=True))
 
