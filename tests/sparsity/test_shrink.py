@@ -12,6 +12,7 @@ from safedeploy.errors import UserError
 from safedeploy.models.zoo import build_model
 from safedeploy.sparsity.channels import channel_masks
 from safedeploy.sparsity.shrink import shrink
+from safedeploy.sparsity.structure import as_shipped
 
 
 @pytest.mark.parametrize("name", ZOO)
@@ -106,3 +107,15 @@ def test_a_forward_that_fixes_a_width_is_refused_in_a_line():
     with pytest.raises(UserError, match="without its empty channels this model fails") as told:
         shrink(masked(module, channel_masks(module, (3,), 0.7)), (3,))
     assert "\n" not in str(told.value)
+
+
+def test_what_ships_has_no_negative_zeros_and_the_trained_module_is_left_alone() -> None:
+    """A masked -w is -0.0, another pattern of bits than 0.0."""
+    trained = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    with torch.no_grad():
+        trained[0].weight.fill_(-1.0).mul_(torch.tensor([0.0, 1, 0, 1]))
+    assert torch.signbit(trained[0].weight).all()
+    shipped = as_shipped(trained, (4,), "irregular")
+    assert torch.equal(shipped[0].weight, trained[0].weight)
+    assert torch.equal(torch.signbit(shipped[0].weight), shipped[0].weight < 0)
+    assert torch.signbit(trained[0].weight).all()
