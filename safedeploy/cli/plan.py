@@ -24,8 +24,8 @@ def plan(
 ) -> None:
     """Per runtime and layer: what this sparsity buys in disk, download, memory and time, and what it cannot."""
     from safedeploy.cli.progress import shown
-    from safedeploy.plan.text import plan_text
     from safedeploy.pipeline import plan as make_plan
+    from safedeploy.plan.text import plan_text
 
     with shown() as progress:
         made = make_plan(

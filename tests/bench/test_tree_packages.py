@@ -1,4 +1,4 @@
-"""What the aarch64 tree is made of comes from apt and pip alone, checked; tried on a Debian archive and wheels made here."""
+"""What the aarch64 tree is made of comes from apt and pip alone, checked; tried on an archive and wheels made here."""
 
 import gzip
 import hashlib
@@ -99,7 +99,7 @@ def test_a_damaged_file_is_fetched_again_or_it_is_one_line(archive: Archive, tmp
 def test_a_package_that_is_not_the_one_listed_is_refused(archive: Archive, tmp_path: Path, same_size: bool) -> None:
     file = archive.add("wanted", "1")
     file.write_bytes(file.read_bytes()[:-1] + b"?" if same_size else b"!<arch>")
-    with pytest.raises(UserError, match="cannot fetch the arm64 packages|came damaged") as caught:
+    with pytest.raises(UserError, match=r"cannot fetch the arm64 packages|came damaged") as caught:
         debian.download(["wanted"], "arm64", tmp_path / "downloads")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "downloads" / debian.LISTED).exists()
@@ -165,7 +165,7 @@ def test_a_wheel_damaged_on_disk_is_fetched_again_or_it_is_one_line(offered: Pat
     assert wheels.download(11, tmp_path / "downloads", listed) == [only]
     (tmp_path / "downloads" / NAME).write_bytes(b"PK, but cut")
     (offered / NAME).unlink()
-    with pytest.raises(UserError, match="cannot fetch the aarch64 wheels: .*arithmetic") as caught:
+    with pytest.raises(UserError, match=r"cannot fetch the aarch64 wheels: .*arithmetic") as caught:
         wheels.download(11, tmp_path / "downloads", listed)
     assert "\n" not in str(caught.value)
 
