@@ -39,6 +39,7 @@ PACKAGES: dict[str, dict[str, str]] = {
         "pandas": "pandas",
         "pyarrow": "pyarrow",
         "torch": "torch",
+        "torch-pruning": "torch_pruning",
         "torchvision": "torchvision",
     },
     "executorch": {"executorch": "executorch", "torch": "torch"},

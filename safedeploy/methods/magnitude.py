@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from safedeploy.methods.base import Context, Options
-from safedeploy.sparsity.structure import masks_by_magnitude
+from safedeploy.sparsity.structure import masks_by_magnitude, require_reachable
 from safedeploy.training.hooks import Hooks
 from safedeploy.training.loop import Training
 
@@ -22,6 +22,11 @@ class MagnitudeOptions(Options):
 class Magnitude(Hooks):
     def __init__(self, options: MagnitudeOptions, context: Context) -> None:
         self.options, self.context = options, context
+
+    def begin(self, training: Training) -> None:
+        """What cannot be cut so far fails before the training."""
+        shape, density, structure = self.context.input_shape, self.context.density, self.context.structure
+        require_reachable(training.module, shape, density, structure)
 
     def after_step(self, training: Training) -> None:
         if training.step == max(1, round(self.options.prune_at * training.total_steps)):
