@@ -59,7 +59,7 @@ def classifier(path: Path, density: float = 0.1, convolution: np.ndarray | None 
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 5])],
         [numpy_helper.from_array(value, name) for name, value in weights.items()],
     )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9), path)
     return path
 
 
