@@ -75,7 +75,10 @@ def _range(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> tupl
 
 
 def _pte_saturation(path: Path, x: Array) -> Saturation:
-    """The program rebuilt; every rounding in it ends in one clamp to the 256 steps, before which this looks."""
+    """The program rebuilt; every rounding in it ends in one clamp to the 256 steps, before which this looks.
+
+    Where those begin at 0, values below are a ReLU's, as in an ONNX file: XNNPACK leaves it to the rounding too.
+    """
     import torch
     from torch.overrides import TorchFunctionMode
 
@@ -91,7 +94,8 @@ def _pte_saturation(path: Path, x: Array) -> Saturation:
         ) -> Any:
             if function is torch.Tensor.clamp and len(args) == 3 and args[2] - args[1] == 255:
                 levels: torch.Tensor = args[0]
-                beyond.append(int(((levels < args[1] - STEPS) | (levels > args[2] + STEPS)).sum()))
+                low = args[1] - STEPS if args[1] < 0 else -np.inf
+                beyond.append(int(((levels < low) | (levels > args[2] + STEPS)).sum()))
                 seen.append(levels.numel())
             return function(*args, **(kwargs or {}))
 

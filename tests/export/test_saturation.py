@@ -67,3 +67,26 @@ def test_what_an_export_calibrated_on_fits_and_thrice_that_does_not(exported, tr
 def test_a_file_that_rounds_nothing_says_so(exported, trained, name: str) -> None:
     with pytest.raises(Unopenable, match="rounds no activation"):
         saturation(exported.folder / name, trained.x[:8])
+
+
+def test_a_relu_behind_an_addition_clips_nothing_in_a_pte(tmp_path: Path) -> None:
+    """A residual block's end, on the inputs it was calibrated with: half of what is added up lies below 0."""
+    import torch
+    from torch import nn
+
+    from safedeploy.export.executorch import export_int8_pte
+    from safedeploy.export.targets import Quantisation
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolution, self.last = nn.Conv2d(2, 2, 3, padding=1), nn.Linear(32, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.last(torch.relu(x + self.convolution(x)).flatten(1))
+
+    torch.manual_seed(0)
+    x = np.random.default_rng(0).standard_normal((32, 2, 4, 4)).astype(np.float32)
+    path = tmp_path / "block.pte"
+    export_int8_pte(Block().eval(), (2, 4, 4), path, x, Quantisation(), model_name="block")
+    assert saturation(path, x).activations < 0.001
