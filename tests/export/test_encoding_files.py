@@ -1,6 +1,9 @@
 """Encoded files: ONNX Runtime's own answers and its own optimised graph are what they are held to."""
 
 import copy
+import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -249,6 +252,17 @@ def test_a_codec_is_given_up_where_its_decoder_costs_more_than_it_saves() -> Non
     alike = {f"w{i}": {"GolombRice4": 1000.0, "GolombRice5": 1000.0 - 1, "stored": 9000.0} for i in range(3)}
     alike["w9"] = {"GolombRice4": 1000.0, "stored": 9000.0}
     assert set(choose(alike).values()) == {"GolombRice4"}
+
+
+def test_the_same_file_gives_the_same_bytes_in_any_process(plain: Path, tmp_path: Path) -> None:
+    script = "import sys; from pathlib import Path; from safedeploy.export.encoding.encode import encode; "
+    script += "encode(Path(sys.argv[1]), Path(sys.argv[2]))"
+    made = []
+    for hashes in ("1", "2"):
+        made.append(tmp_path / f"{hashes}.onnx")
+        environment = {**os.environ, "PYTHONHASHSEED": hashes}
+        subprocess.run([sys.executable, "-c", script, plain, made[-1]], check=True, env=environment)
+    assert made[0].read_bytes() == made[1].read_bytes()
 
 
 def test_small_weights_with_one_codec_are_coded_as_one(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def choose(weights: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
     """
 
     def best(allowed: set[str]) -> dict[str, str]:
-        return {name: min(allowed & set(found), key=lambda one: found[one]) for name, found in weights.items()}
+        return {name: min(sorted(allowed & set(found)), key=lambda one: found[one]) for name, found in weights.items()}
 
     def total(picked: Mapping[str, str]) -> float:
         decoders = functions({one for one in picked.values() if one not in WITHOUT_DECODER})
@@ -148,7 +148,7 @@ def choose(weights: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
         used = set(picked.values())
         rivals = [
             best(used - {one})
-            for one in used - WITHOUT_DECODER
+            for one in sorted(used - WITHOUT_DECODER)
             if all(len(set(found) & (used - {one})) for found in weights.values())
         ]
         rival = min(rivals, key=total, default=picked)
