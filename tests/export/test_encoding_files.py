@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.version_converter
 import onnxruntime
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -93,6 +94,16 @@ def test_an_encoded_file_answers_bit_for_bit_and_runs_the_same_graph(plain: Path
     assert np.array_equal(answers(plain), answers(made))
     assert runs(plain) == runs(made)
     onnx.checker.check_model(onnx.load(made), full_check=True)
+
+
+@pytest.mark.parametrize("opset", [18, 19, 20, 21, 22, 23])
+def test_every_opset_that_a_target_may_name_is_encoded(plain: Path, tmp_path: Path, opset: int) -> None:
+    source, made = tmp_path / "source.onnx", tmp_path / "encoded.onnx"
+    model = onnx.version_converter.convert_version(onnx.load(plain), opset)
+    onnx.save(model, source)
+    assert encode(source, made).codecs
+    onnx.checker.check_model(onnx.load(made), full_check=True)
+    assert np.array_equal(answers(source), answers(made))
 
 
 def test_an_int8_file_keeps_its_integer_kernels(plain: Path, tmp_path: Path) -> None:

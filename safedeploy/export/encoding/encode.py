@@ -72,7 +72,8 @@ def encode_model(model: onnx.ModelProto) -> dict[str, int]:
     graph.initializer.extend([*kept, *writer.arrays])
     graph.node.extend(nodes)
     if writer.called:
-        model.functions.extend(functions(writer.called))
+        opset = next(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
+        model.functions.extend(functions(writer.called, opset))
         model.opset_import.append(helper.make_opsetid(DOMAIN, VERSION))
     return dict(Counter(coded.values()))
 

@@ -18,12 +18,12 @@ from safedeploy.export.encoding.bits import SHIFTS, below, fields_of
 from safedeploy.export.encoding.compact import compact_function
 
 VERSION = 1
-OPSET = 20
+OLDEST_OPSET = 18  # the first with BitwiseAnd
 BIT_OF_BYTE = 2 ** np.arange(8, dtype=np.uint8).reshape(1, 8)
 
 
-def functions(called: Iterable[str]) -> list[onnx.FunctionProto]:
-    """The functions of these names and those they call, each once."""
+def functions(called: Iterable[str], opset: int = OLDEST_OPSET) -> list[onnx.FunctionProto]:
+    """The functions of these names and those they call, each once, in the operators of the file's `opset`."""
     made: dict[str, onnx.FunctionProto] = {}
     waiting = list(called)
     while waiting:
@@ -33,6 +33,7 @@ def functions(called: Iterable[str]) -> list[onnx.FunctionProto]:
             waiting += [node.op_type for node in made[name].node if node.domain == DOMAIN]
     for function in made.values():
         compact_function(function)
+        function.opset_import.append(helper.make_opsetid("", opset))
     return [made[name] for name in sorted(made)]
 
 
@@ -170,9 +171,8 @@ def _constant(name: str, value: NDArray[np.generic] | np.generic) -> onnx.NodePr
 
 
 def _made(name: str, inputs: Sequence[str], nodes: Sequence[onnx.NodeProto]) -> onnx.FunctionProto:
-    imports = [helper.make_opsetid("", OPSET)]
-    if any(node.domain == DOMAIN for node in nodes):
-        imports.append(helper.make_opsetid(DOMAIN, VERSION))
+    inner = any(node.domain == DOMAIN for node in nodes)
+    imports = [helper.make_opsetid(DOMAIN, VERSION)] if inner else []
     return helper.make_function(DOMAIN, name, inputs, ["out"], nodes, imports)
 
 
