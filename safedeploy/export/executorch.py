@@ -6,7 +6,7 @@ takes fewer operators of the graph (a reshape by a symbolic size is left to the 
 """
 
 import dataclasses
-from collections import Counter
+from collections import Counter, OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,7 @@ def require_executorch() -> None:
 
 def export_pte(module: "torch.nn.Module", input_shape: tuple[int, ...], path: Path, *, model_name: str) -> Delegation:
     """Write the float32 program of `module` (eval mode) to `path`; returns what XNNPACK took."""
-    return _lower(trace(module, input_shape, model_name, batch=1), path, model_name)
+    return _lower(trace(_inside(module), input_shape, model_name, batch=1), path, model_name)
 
 
 def export_int8_pte(
@@ -61,7 +61,7 @@ def export_int8_pte(
     """
     import torch
 
-    graph = trace(module, input_shape, model_name, batch=None).module()
+    graph = trace(_inside(module), input_shape, model_name, batch=None).module()
     try:
         with quiet(), torch.no_grad():
             from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
@@ -73,6 +73,13 @@ def export_int8_pte(
     except Exception as error:
         raise UserError(f"cannot quantise {model_name} for ExecuTorch: {reason(error)}") from error
     return _lower(trace(quantised, input_shape, model_name, batch=1), path, model_name)
+
+
+def _inside(module: "torch.nn.Module") -> "torch.nn.Module":
+    """The module under a name: ExecuTorch 1.4 cannot fuse a batch normalisation whose weight is called '0.weight'."""
+    import torch
+
+    return torch.nn.Sequential(OrderedDict(model=module)).eval()
 
 
 def _quantizer(how: Quantisation) -> Any:

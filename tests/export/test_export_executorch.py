@@ -95,3 +95,18 @@ def test_without_executorch_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) 
         UserError, match=r"needs the extra 'executorch': python -m pip install 'safedeploy\[executorch\]'"
     ):
         require_executorch()
+
+
+def test_batch_norms_of_a_nameless_sequence_are_exported(tmp_path: Path) -> None:
+    """Its weights are called '1.weight', which ExecuTorch's own pass cannot take."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(256, 3))
+    x = torch.randn(8, 1, 8, 8)
+    module(x)
+    module.eval()
+    export_pte(module, (1, 8, 8), tmp_path / "model.pte", model_name="sequence")
+    export_int8_pte(module, (1, 8, 8), tmp_path / "int8.pte", x.numpy(), Quantisation(), model_name="sequence")
+    with torch.no_grad():
+        wanted = module(x).numpy()
+    np.testing.assert_allclose(open_artifact(tmp_path / "model.pte").logits(x.numpy()), wanted, atol=1e-5)
+    assert np.abs(open_artifact(tmp_path / "int8.pte").logits(x.numpy()) - wanted).max() < 0.1 * np.abs(wanted).max()
