@@ -46,7 +46,7 @@ class Setting:
 
 SETTINGS = {
     "lenet5": Setting(side=28, images=20_000, epochs=10, fine_epochs=6, density=0.6),
-    "mobilenet_v2": Setting(side=32, images=4_000, epochs=5, fine_epochs=2, density=0.3),
+    "mobilenet_v2": Setting(side=32, images=4_000, epochs=5, fine_epochs=6, density=0.25),
     "resnet18": Setting(side=32, images=5_000, epochs=5, fine_epochs=2, density=0.3, precision="bfloat16"),
 }
 
