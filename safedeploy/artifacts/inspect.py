@@ -91,9 +91,15 @@ def _stored(
     )
 
 
+def position_bits(size: int, nonzero: int) -> float:
+    """log2 of the number of ways to choose `nonzero` of `size` places: no code of random places is shorter."""
+    ways = math.lgamma(size + 1) - math.lgamma(nonzero + 1) - math.lgamma(size - nonzero + 1)
+    return max(0.0, ways / math.log(2))
+
+
 def bound_bytes(size: int, nonzero: int, bits: int) -> int:
     """The entropy bound of `nonzero` numbers of `bits` bits each among `size` places, in whole bytes."""
-    places = (math.lgamma(size + 1) - math.lgamma(nonzero + 1) - math.lgamma(size - nonzero + 1)) / math.log(2)
+    places = position_bits(size, nonzero)
     return math.ceil(round((places + nonzero * bits) / 8, 6))
 
 

@@ -1,6 +1,5 @@
 """Bytes before there is a file: the entropy bound, a random sample compressed, and what graphs take in other files."""
 
-import math
 import zlib
 from functools import cache
 from typing import Literal
@@ -8,6 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from safedeploy.artifacts.inspect import position_bits
 from safedeploy.seeds import numpy_generator
 
 Precision = Literal["float32", "int8"]
@@ -25,8 +25,7 @@ def position_bytes(weights: int, kept: int) -> float:
     """log₂ of the number of ways to choose `kept` of `weights` places, in bytes: no code of the places is shorter."""
     if not 0 <= kept <= weights:
         raise ValueError(f"{kept} kept of {weights}")
-    ways = math.lgamma(weights + 1) - math.lgamma(kept + 1) - math.lgamma(weights - kept + 1)
-    return max(0.0, ways / math.log(2) / 8)
+    return position_bits(weights, kept) / 8
 
 
 def encoded_bytes(weights: int, kept: int, precision: Precision) -> float:
