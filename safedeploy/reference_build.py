@@ -283,9 +283,9 @@ def _export(plan: Plan, module: "nn.Module", part: Examples, exporter: "Exporter
                 executorch.export_pte(module, shape, file, model_name=name)
             case "model.int8.pte":
                 executorch.export_int8_pte(module, shape, file, _calibration(part), how, model_name=name)
-    values = plan.target.encoding.values
-    if values != "float32" and folder / "model.onnx" in files:  # last: the int8 file is made of exact weights
-        round_file(folder / "model.onnx", folder / "model.onnx", values)
+    for file in files:  # last: the int8 file is made of exact weights
+        if values := plan.target.rounding(file.name):
+            round_file(file, file, values)
     return files
 
 

@@ -18,7 +18,7 @@ from safedeploy.export.place import MANIFEST, replace, require_replaceable
 from safedeploy.export.questions import Known, Questions
 from safedeploy.export.reference import reference_logits, torch_answers
 from safedeploy.export.targets import FileName, Target, precision_of, runtime_of
-from safedeploy.export.verify import OutOfTolerance, is_rounded
+from safedeploy.export.verify import OutOfTolerance
 from safedeploy.export.verify_bundle import identity, verification, whole
 from safedeploy.export.verify_file import Asked, verify_file
 from safedeploy.recipe import Structure
@@ -80,7 +80,7 @@ def export_bundle(
             plain = make_folder(Path(temporary) / "plain")
             for done, name in enumerate(_in_order(target.files)):
                 delegation = _export(name, model, input_shape, plain, target, model_name, calibration)
-                encoding = finish(plain / name, fresh / name, target.encoding)
+                encoding = finish(plain / name, fresh / name, target)
                 if progress is not None:
                     progress((done + 0.7) / len(target.files))
                 file, found = _verified(fresh / name, name, asked, delegation, encoding)
@@ -172,6 +172,6 @@ def _verified(
         delegation=delegation,
         codecs=encoding.codecs if encoding else {},
         plain_bytes=encoding.before_bytes if encoding else None,
-        values=asked.target.encoding.values if is_rounded(name, asked.target) else "float32",
+        values=asked.target.rounding(name) or "float32",
     )
     return file, found.model_copy(update={"outcomes": [*identity(path, file), *found.outcomes]})

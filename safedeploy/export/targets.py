@@ -108,6 +108,11 @@ class Target(_Section):
     runtimes: dict[RuntimeName, RuntimeOnTarget] = {}
     budget: Budget = Budget()
 
+    def rounding(self, file: str) -> Rounding | None:
+        """What the weights of `file` are rounded to before it ships."""
+        values = self.encoding.values
+        return None if file != "model.onnx" or values == "float32" else values
+
     @model_validator(mode="after")
     def _names_no_file_twice(self) -> Self:
         twice = next((name for name in self.files if self.files.count(name) > 1), None)

@@ -30,18 +30,13 @@ def compare(answers: Logits, reference: Logits, y: NDArray[np.int64]) -> Check:
     )
 
 
-def is_rounded(name: str, target: Target) -> bool:
-    """Whether the target rounds the weights of the file `name` before it ships."""
-    return name == "model.onnx" and target.encoding.values != "float32"
-
-
 def require(found: Check, name: str, precision: Precision, target: Target, reference: Logits) -> None:
     """Raises OutOfTolerance, with the figures, when `found` is beyond what `target` allows a file of this precision."""
     scale = float(np.abs(reference).max())
     lost = round(
         found.torch_accuracy - found.accuracy, 9
     )  # 0.90 − 0.88 is 0.02 to a user, and a little more to a float
-    if precision == "float32" and not is_rounded(name, target):
+    if precision == "float32" and not target.rounding(name):
         share = target.tolerance.float32.logit_difference
         close = found.max_logit_difference <= share * scale
         allowed = f"a logit difference of at most {share:g} of the largest logit"

@@ -14,7 +14,7 @@ from safedeploy.export.questions import HOSTILE, Known, Questions
 from safedeploy.export.quiet import quiet
 from safedeploy.export.saturation import saturation
 from safedeploy.export.targets import Precision, Target
-from safedeploy.export.verify import compare, is_rounded, require
+from safedeploy.export.verify import compare, require
 from safedeploy.results import Answers, BatchAnswers, ExtremeAnswers, FileVerification, Outcome, Saturation
 from safedeploy.roc import proportion_interval
 
@@ -183,7 +183,7 @@ def _extreme(
     if not finite and torch != "not finite":
         return one, [f"'{name}' gets NaN or infinity"]
     scale = float(np.abs(wanted).max()) if difference is not None and wanted is not None else 0.0
-    exact = precision == "float32" and not is_rounded(path.name, asked.target)
+    exact = precision == "float32" and not asked.target.rounding(path.name)
     if exact and difference is not None and difference > _allowed(precision, asked) * max(scale, 1e-6):
         return one, [f"'{name}' is answered otherwise than by torch, by {difference:.2g} (largest logit {scale:.3g})"]
     return one, []

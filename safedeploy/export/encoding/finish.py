@@ -8,19 +8,17 @@ from safedeploy.export.encoding.encode import Encoding, encode
 from safedeploy.export.encoding.rounding import round_file
 
 if TYPE_CHECKING:
-    from safedeploy.export.targets import Encoding as Wanted
-
-ROUNDED = "model.onnx"
+    from safedeploy.export.targets import Target
 
 
-def finish(source: Path, path: Path, wanted: "Wanted") -> Encoding | None:
-    """Write `source` to `path`: model.onnx rounded where that is wanted, ONNX files encoded, all else as it is.
+def finish(source: Path, path: Path, target: "Target") -> Encoding | None:
+    """Write `source` to `path` as `target` wants it: rounded, ONNX files encoded, all else as it is.
 
     Returns what encoding did, None where nothing was encoded. Raises as `encode` does.
     """
     shutil.copyfile(source, path)
     if source.suffix != ".onnx":
         return None
-    if source.name == ROUNDED and wanted.values != "float32":
-        round_file(source, path, wanted.values)
-    return encode(path, path) if wanted.sparse else None
+    if how := target.rounding(source.name):
+        round_file(source, path, how)
+    return encode(path, path) if target.encoding.sparse else None
