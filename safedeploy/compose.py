@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from safedeploy.defaults import default_name, defaults
+from safedeploy.errors import UserError
 from safedeploy.recipe import Recipe, read_recipe, validate
 
 
@@ -16,7 +17,9 @@ def make_recipe(
     data_root: str | None = None,
     label: str | None = None,
     model: str | None = None,
+    init: str | None = None,
     method: str | None = None,
+    defences: Sequence[str] | None = None,
     density: float | None = None,
     structure: str | None = None,
     attacker: str | None = None,
@@ -35,7 +38,8 @@ def make_recipe(
 ) -> Recipe:
     """A whole recipe; None leaves a value to `file`, and what that leaves to the data set's defaults.
 
-    `options` are the method's own, `attacker` one of them. Raises UserError that names the faulty key.
+    `options` are the method's own, `attacker` one of them, and NAME.KEY those of a defence. `defences` take the place
+    of the file's, whose options they keep. Raises UserError that names the faulty key.
     """
     content: dict[str, Any] = {}
     if file is not None:
@@ -54,8 +58,10 @@ def make_recipe(
         filled[section] = {**filled.get(section, {}), **values} if isinstance(values, dict) else values
     typed = dict(options or {}) if attacker is None else {**(options or {}), "attacker": attacker}
     _put(filled, "data", source=data, root=_absolute(data_root), label=label)
-    _put(filled, "model", name=model)
-    _put(filled, "method", name=method, density=density, structure=structure, options=_merged(filled, typed))
+    _put(filled, "model", name=model, init=_found(init))
+    own, others = _by_defence(filled, typed, defences)
+    _put(filled, "method", name=method, density=density, structure=structure, options=_merged(filled, own))
+    _put(filled, "method", defences=others)
     _put(filled, "training", epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, device=device)
     _put(filled, "training", canaries=canaries)
     _put(filled, "audit", budget=dict(budget) if budget else None, attacks=attacks and list(attacks))
@@ -74,8 +80,29 @@ def _put(content: dict[str, Any], section: str, **values: Any) -> None:
         content[section] = {**content.get(section, {}), **given}
 
 
+def _by_defence(
+    content: dict[str, Any], typed: dict[str, Any], defences: Sequence[str] | None
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]] | None]:
+    """The options that are the method's, and those of the defences by name; None where nothing was said of these."""
+    own = {key: value for key, value in typed.items() if "." not in key}
+    there: dict[str, dict[str, Any]] = content["method"].get("defences", {})
+    wanted = {name: dict(there.get(name, {})) for name in (there if defences is None else defences)}
+    for key, value in typed.items():
+        name, dot, option = key.partition(".")
+        if dot and name not in wanted:
+            raise UserError(f"--option {key}: no defence '{name}' was asked for; add --defence {name}")
+        if dot:
+            wanted[name][option] = value
+    return own, wanted if wanted or defences is not None else None
+
+
 def _merged(content: dict[str, Any], typed: dict[str, Any]) -> dict[str, Any] | None:
     return {**content["method"].get("options", {}), **typed} or None
+
+
+def _found(init: str | None) -> str | None:
+    """A file of weights is found again from any folder."""
+    return init if init is None or init.startswith(("hf:", "torchvision:")) else _absolute(init)
 
 
 def _absolute(root: str | None) -> str | None:

@@ -155,6 +155,8 @@ def fresh(recipe: Recipe, examples: Examples) -> tuple["nn.Module", "Hooks"]:
         nonmembers=examples.samples("nonmember_known"),
         validation=examples.samples("validation"),
         structure=method.structure,
+        model=recipe.model,
+        training=recipe.training,
     )
     hooks = make_method(method, context)
     if method.density < 1:
@@ -217,12 +219,14 @@ def train_run(run: RunDir, recipe: Recipe, progress: Progress) -> RunDir:
             "validation": accuracy(module, *validation),
             "test": accuracy(module, *tensors(examples.samples("test"))),
         },
-        epochs=recipe.training.epochs,
+        epochs=training.epoch,
         seconds=round(seconds, 2),
         seed=recipe.seed,
         device=str(training.accelerator.device),
         versions=versions(),
         roles={role: int(examples.split.indices(role).size) for role in ROLES},
+        defences=list(recipe.method.defences),
+        guarantee=hooks.guarantee(training),
     ).write(run.summary)
     return run
 

@@ -51,20 +51,24 @@ class SplitRecipe(Section):
 
 
 class ModelRecipe(Section):
-    """`name`: of the zoo, or a factory as package.module:function or path/file.py:function."""
+    """`name`: of the zoo, or a factory as package.module:function or path/file.py:function. `init`: trained weights to
+    begin with.
+    """
 
     name: str = "lenet5"
+    init: str | None = None
 
 
 class MethodRecipe(Section):
     """`density`: share of prunable weights kept. `structure`: single weights, or whole channels, which are removed from
-    the files that ship. `options`: the method's own.
+    the files that ship. `options`: the method's own. `defences`: terms added to it, by name, each with its own options.
     """
 
     name: str = "safecompress"
     density: Annotated[float, Field(gt=0, le=1)] = 0.05
     structure: Structure = "irregular"
     options: dict[str, Any] = {}
+    defences: dict[str, dict[str, Any]] = {}
 
 
 class TrainingRecipe(Section):

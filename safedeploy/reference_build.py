@@ -302,7 +302,7 @@ def _decides(described: ReferenceSet) -> dict[str, object]:
     """What references in one folder have in common, flat, named as an error names it."""
     flat: dict[str, object] = {"data": described.fingerprint[:12], "samples": described.pool, "seed": described.seed}
     flat.update(views=described.views, files=",".join(described.files))
-    flat["method.structure"] = "irregular"  # the only one, when older folders were begun
+    flat.update({"method.structure": "irregular", "method.defences": {}})  # all there was when older folders were begun
     for section, values in described.recipe.items():
         flat.update({f"{section}.{key}": value for key, value in values.items()})
     return flat

@@ -18,6 +18,12 @@ DensityOption = Annotated[float | None, typer.Option("--density", help="Share of
 StructureOption = Annotated[
     str | None, typer.Option("--structure", help="irregular: single weights. channel: channels, removed at export.")
 ]
+DefenceOption = Annotated[
+    list[str] | None, typer.Option("--defence", help="A term added to the method: see docs/methods.md; repeatable.")
+]
+InitOption = Annotated[
+    str | None, typer.Option("--init", help="Trained weights to begin with: .safetensors, hf:NAME or torchvision:NAME.")
+]
 AttackerOption = Annotated[str | None, typer.Option("--attacker", help="safecompress: simulate black, white or both.")]
 EpochsOption = Annotated[int | None, typer.Option("--epochs", help="Passes over the members.")]
 BatchSizeOption = Annotated[int | None, typer.Option("--batch-size")]
@@ -29,7 +35,8 @@ TargetOption = Annotated[str | None, typer.Option("--target", help="Deployment t
 RunsOption = Annotated[Path, typer.Option("--runs", help="Folder that holds the runs.")]
 BudgetOption = Annotated[list[str] | None, typer.Option("--budget", help="auc=0.60 or tpr@0.001=0.01; repeatable.")]
 MethodOptionsOption = Annotated[
-    list[str] | None, typer.Option("--option", help="The method's own, as interval=200; repeatable.")
+    list[str] | None,
+    typer.Option("--option", help="The method's, as interval=200, or a defence's, as relaxloss.alpha=0.8; repeatable."),
 ]
 FileArgument = Annotated[Path, typer.Argument(help="The file that ships: .onnx or .pte, recognised by content.")]
 MembersOption = Annotated[Path | None, typer.Option("--members", help=".npz with x, y: samples it was trained on.")]

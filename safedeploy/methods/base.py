@@ -1,15 +1,15 @@
 """What a method is made from: its options and what it may know of the run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict
 
 from safedeploy.data.samples import Samples
-from safedeploy.recipe import Structure
+from safedeploy.recipe import ModelRecipe, Structure, TrainingRecipe
 
 
 class Options(BaseModel):
-    """Base of every method's options; an unknown one is an error."""
+    """Base of the options of a method or a defence; an unknown one is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -26,3 +26,5 @@ class Context:
     nonmembers: Samples
     validation: Samples
     structure: Structure = "irregular"
+    model: ModelRecipe = field(default_factory=ModelRecipe)
+    training: TrainingRecipe = field(default_factory=TrainingRecipe)

@@ -1,5 +1,6 @@
-"""What `compress --method NAME` names: one file a method, imported when it is asked for."""
+"""What `compress --method NAME --defence NAME` names: one file each, imported when it is asked for."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -10,6 +11,7 @@ from safedeploy.errors import UserError, unknown
 from safedeploy.methods.base import Context, Options
 from safedeploy.recipe import MethodRecipe, explain
 from safedeploy.training.hooks import Hooks
+from safedeploy.training.together import Together
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,15 @@ class Entry:
     structures: tuple[str, ...] = ("irregular",)
 
 
+@dataclass(frozen=True)
+class Defence:
+    """teaches: it says what members are taught in place of their labels, of which there can be one."""
+
+    module: str
+    options: str
+    teaches: bool = False
+
+
 METHODS = {
     "dense": Entry("dense", "DenseOptions", sparse=False),
     "magnitude": Entry("magnitude", "MagnitudeOptions", sparse=True, structures=("irregular", "channel")),
@@ -28,32 +39,61 @@ METHODS = {
     "set": Entry("set", "SetOptions", sparse=True),
 }
 
+DEFENCES = {
+    "label-smoothing": Defence("label_smoothing", "LabelSmoothingOptions", teaches=True),
+}
+
 
 def read_options(recipe: MethodRecipe) -> Options:
     """The method's options, defaults filled in; a fault is one line that names the option."""
     if recipe.name not in METHODS:
         raise unknown("method", recipe.name, METHODS)
-    entry = METHODS[recipe.name]
+    return _read(f"--method {recipe.name}", method_options(recipe.name), recipe.options)
+
+
+def method_options(name: str) -> type[Options]:
+    entry = METHODS[name]
     model: type[Options] = getattr(import_module(f"safedeploy.methods.{entry.module}"), entry.options)
-    for option in recipe.options:
-        if not model.model_fields:
-            raise UserError(f"--method {recipe.name} takes no options: leave out '{option}'")
-        if option not in model.model_fields:
-            raise unknown(f"option of --method {recipe.name}", option, model.model_fields)
-    try:
-        return model.model_validate(recipe.options)
-    except ValidationError as error:
-        raise UserError(f"--method {recipe.name}: {explain(error, model)}") from None
+    return model
+
+
+def defence_options(name: str) -> type[Options]:
+    entry = DEFENCES[name]
+    model: type[Options] = getattr(import_module(f"safedeploy.methods.defences.{entry.module}"), entry.options)
+    return model
 
 
 def make_method(recipe: MethodRecipe, context: Context) -> Hooks:
+    """The method's hooks, with those of its defences. Raises UserError for what cannot be."""
     options = read_options(recipe)
     if not METHODS[recipe.name].sparse and recipe.density != 1:
         raise UserError(f"--method {recipe.name} keeps every weight: leave out --density {recipe.density:g}")
     _require_structure(recipe)
+    _require_together(recipe)
     make: Any = import_module(f"safedeploy.methods.{METHODS[recipe.name].module}").make
     hooks: Hooks = make(options, context)
+    if not recipe.defences:
+        return hooks
+    return Together({recipe.name: hooks, **{name: _defence(recipe, name, context) for name in recipe.defences}})
+
+
+def _defence(recipe: MethodRecipe, name: str, context: Context) -> Hooks:
+    options = _read(f"--defence {name}", defence_options(name), recipe.defences[name])
+    make: Any = import_module(f"safedeploy.methods.defences.{DEFENCES[name].module}").make
+    hooks: Hooks = make(options, context)
     return hooks
+
+
+def _read(who: str, model: type[Options], given: Mapping[str, Any]) -> Options:
+    for option in given:
+        if not model.model_fields:
+            raise UserError(f"{who} takes no options: leave out '{option}'")
+        if option not in model.model_fields:
+            raise unknown(f"option of {who}", option, model.model_fields)
+    try:
+        return model.model_validate(dict(given))
+    except ValidationError as error:
+        raise UserError(f"{who}: {explain(error, model)}") from None
 
 
 def _require_structure(recipe: MethodRecipe) -> None:
@@ -61,3 +101,12 @@ def _require_structure(recipe: MethodRecipe) -> None:
         able = " or ".join(name for name, entry in METHODS.items() if recipe.structure in entry.structures)
         keeps = "keeps every weight" if not METHODS[recipe.name].sparse else "prunes single weights only, so far"
         raise UserError(f"--method {recipe.name} {keeps}: for --structure {recipe.structure} choose --method {able}")
+
+
+def _require_together(recipe: MethodRecipe) -> None:
+    for name in recipe.defences:
+        if name not in DEFENCES:
+            raise unknown("defence", name, DEFENCES)
+    teaching = [name for name in recipe.defences if DEFENCES[name].teaches]
+    if len(teaching) > 1:
+        raise UserError(f"--defence {teaching[0]} and {teaching[1]} both say what members are taught: keep one of them")

@@ -54,7 +54,7 @@ class SafeCompressOptions(DynamicOptions):
 
 
 class SafeCompress(DynamicSparse):
-    takes_steps = True
+    alone = "its method takes training steps of its own"
 
     def __init__(self, options: SafeCompressOptions, context: Context) -> None:
         super().__init__(options, context, _pair(options.strategies[0]))

@@ -60,7 +60,7 @@ from safedeploy.results.plan import (
     PlannedLayer,
     PlanRule,
 )
-from safedeploy.results.run import LayerDensity, ReferenceSet, Served, Summary
+from safedeploy.results.run import DpGuarantee, LayerDensity, ReferenceSet, Served, Summary
 from safedeploy.results.timing import DeviceState, Percentiles, Ratio, Timing
 from safedeploy.results.verification import (
     Answers,
@@ -97,6 +97,7 @@ __all__ = [
     "Delegation",
     "DenseControl",
     "DeviceState",
+    "DpGuarantee",
     "EpsilonBound",
     "Estimate",
     "Evidence",

@@ -14,8 +14,23 @@ class LayerDensity(Result):
     density: Probability
 
 
+class DpGuarantee(Result):
+    """(ε, δ)-differential privacy of a training with regard to one member, by DP-SGD's accountant.
+
+    noise_multiplier: noise's deviation in units of `clip`, the largest gradient norm of a sample.
+    """
+
+    epsilon: float
+    delta: float
+    noise_multiplier: float
+    clip: float
+
+
 class Summary(ResultFile):
-    """What training produced (`summary.json`): accuracy by role, densities, examples by role, cost."""
+    """What training produced (`summary.json`): accuracy by role, densities, examples by role, cost.
+
+    `defences`: the terms added to the method. `guarantee`: what differential privacy promises, where it does.
+    """
 
     data: str
     fingerprint: str
@@ -31,6 +46,8 @@ class Summary(ResultFile):
     device: str
     versions: dict[str, str]
     roles: dict[str, int]
+    defences: list[str] = Field(default_factory=list)
+    guarantee: DpGuarantee | None = None
 
 
 class Served(Result):

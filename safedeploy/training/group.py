@@ -36,7 +36,7 @@ class Job:
         return sum(parameter.numel() for parameter in self.module.parameters())
 
     def steps(self, recipe: TrainingRecipe) -> int:
-        return recipe.epochs * max(1, len(self.rows) // recipe.batch_size)
+        return recipe.epochs * max(1, len(self.rows) // recipe.batch_size)  # fewer where a defence stops early
 
 
 def groups(jobs: Sequence[Job], recipe: TrainingRecipe, device: str) -> list[list[int]]:

@@ -22,6 +22,8 @@ class Training:
     """One training under way. x: (n, *input_shape) float32 and y: (n,) int64 are the members, on the device.
 
     masks: parameter name -> bool, True where the weight is kept; a parameter without a mask is dense.
+    targets: (n, classes) probabilities that members are taught in place of their labels, or None.
+    pool: where x holds numbers (n,) int64, the samples (N, *input_shape) that they number.
     Batch k of an epoch depends on the seed, the epoch and k alone, so a state put back replays the same batches.
     """
 
@@ -34,7 +36,10 @@ class Training:
     hooks: Hooks
     log: Callable[[dict[str, Any]], None]
     masks: dict[str, Tensor] = field(default_factory=dict)
+    targets: Tensor | None = None
+    pool: Tensor | None = None
     step: int = 0
+    begun: bool = False  # whether the hooks' beginning is behind it
     mean_loss: Tensor = field(default_factory=lambda: torch.zeros(()))  # of the last complete epoch
 
     def __post_init__(self) -> None:
@@ -49,6 +54,7 @@ class Training:
         self.parameters = dict(self.module.named_parameters())
         self._order: tuple[int, Tensor] | None = None
         self._loss_sum = torch.zeros(())
+        self.last_step = self.total_steps  # where it ends; the learning rate falls as if it were total_steps
 
     @property
     def steps_per_epoch(self) -> int:
@@ -63,13 +69,28 @@ class Training:
     def epoch(self) -> int:
         return self.step // self.steps_per_epoch
 
+    def positions(self, step: int) -> Tensor:
+        """(b,) where the samples of a step are in x, y and targets."""
+        chosen = self.hooks.choose(step, self)
+        if chosen is not None:
+            return chosen
+        epoch, number = divmod(step, self.steps_per_epoch)
+        return self.order(epoch)[number * self.recipe.batch_size :][: self.recipe.batch_size]
+
+    def inputs(self, positions: Tensor) -> Tensor:
+        """The samples (b, *input_shape) at these positions, as they are."""
+        return self.x[positions] if self.pool is None else self.pool[self.x[positions]]
+
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        epoch, position = divmod(step, self.steps_per_epoch)
-        chosen = self.order(epoch)[position * self.recipe.batch_size :][: self.recipe.batch_size]
-        x = self.x[chosen]
+        chosen = self.positions(step)
+        x = self.inputs(chosen)
         if self.recipe.augment != "none":
             x = augment(x, torch_generator(self.seed, "augment", step))
         return x, self.y[chosen]
+
+    def stop(self) -> None:
+        """The step that was just done is the last."""
+        self.last_step = self.step
 
     def order(self, epoch: int) -> Tensor:
         """Positions (n,) of the members in the order of this epoch's batches."""
@@ -92,7 +113,10 @@ class Training:
             group["lr"] = self.learning_rate(self.step)
         with self.accelerator.autocast():
             logits = self.module(x)
-            loss = functional.cross_entropy(logits, y)
+            loss = self.hooks.loss(logits, y, self)
+            if loss is None:
+                taught = y if self.targets is None else self.targets[self.positions(self.step)]
+                loss = functional.cross_entropy(logits, taught)
             term = self.hooks.loss_term(logits, y, self)
         if term is not None:
             loss = loss + term
@@ -147,6 +171,8 @@ class Training:
                 "scaler": self.scaler.state_dict() if self.scaler else {},
                 "masks": self.masks,
                 "step": self.step,
+                "begun": self.begun,
+                "last_step": self.last_step,
                 "losses": (self._loss_sum, self.mean_loss),
                 "rng": torch.get_rng_state(),
             }
@@ -159,7 +185,7 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scaler:
             self.scaler.load_state_dict(state["scaler"])
-        self.step = state["step"]
+        self.step, self.last_step, self.begun = state["step"], state["last_step"], state["begun"]
         # a checkpoint is read on the CPU
         self.masks = {name: mask.to(self.parameters[name].device) for name, mask in state["masks"].items()}
         self._loss_sum, self.mean_loss = state["losses"]
@@ -178,19 +204,26 @@ class Training:
 def train(
     training: Training,
     *,
+    after_begin: Callable[[Training], None] = lambda training: None,
     after_epoch: Callable[[Training], None],
     progress: Callable[[float], None] | None = None,
 ) -> None:
-    """Run to the last step. `after_epoch` is called where an epoch is complete: for validation and checkpoints."""
+    """Run to the last step. `after_epoch` is called where an epoch is complete: for validation and checkpoints.
+
+    `after_begin`: before the first step of a fresh training, once the hooks have begun.
+    """
     training.module.train()
-    if training.step == 0:
+    if not training.begun:
         training.hooks.begin(training)
-    while training.step < training.total_steps:
+        training.begun = True
+        after_begin(training)
+    while training.step < training.last_step:
         epoch = training.epoch
         training.one_step()
         training.hooks.after_step(training)
         if progress:
-            progress(training.step / training.total_steps)
+            progress(training.step / training.last_step)
         if training.epoch > epoch:
+            training.hooks.after_epoch(training)
             after_epoch(training)
     training.hooks.finish(training)

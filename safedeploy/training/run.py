@@ -47,8 +47,14 @@ def run_training(
     if state:
         training.restore(state["training"])
         hooks.restore(state["hooks"])
+        targets = state["targets"]
+        training.targets = None if targets is None else targets.to(device)
 
-    written = -math.inf
+    started, written = monotonic(), -math.inf
+
+    def after_begin(training: Training) -> None:
+        if monotonic() - started > max(1.0, recipe.checkpoint_seconds):  # teachers were trained, say
+            keep(training)
 
     def after_epoch(training: Training) -> None:
         training.require_finite()
@@ -61,17 +67,25 @@ def run_training(
                 "validation_accuracy": accuracy(module, held_x, held_y),
             }
         )
+        keep(training)
+
+    def keep(training: Training) -> None:
         nonlocal written
         if monotonic() - written < recipe.checkpoint_seconds:
             return
-        content = {"training": training.state(), "hooks": hooks.state(), "metrics_bytes": log.position}
+        content = {
+            "training": training.state(),
+            "hooks": hooks.state(),
+            "targets": training.targets,
+            "metrics_bytes": log.position,
+        }
         checkpoint.save(checkpoints, training.step, content)
         written = monotonic()
 
     size = sum(parameter.numel() for parameter in module.parameters())
     try:
         with limited(suitable(size)):
-            train(training, after_epoch=after_epoch, progress=progress)
+            train(training, after_begin=after_begin, after_epoch=after_epoch, progress=progress)
     finally:
         log.close()
     module.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]

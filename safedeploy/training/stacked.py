@@ -24,15 +24,15 @@ from safedeploy.training.stacked_layers import as_chain, by_vmap
 
 def can_stack(hooks: Hooks, recipe: TrainingRecipe) -> str | None:
     """None, or why a training with these hooks and this recipe cannot be one of a stack."""
-    if hooks.takes_steps:
-        return "its method takes training steps of its own"
+    if hooks.alone:
+        return hooks.alone
     if recipe.precision == "float16":
         return "float16 scales each training's loss by itself"
     return None
 
 
 class Stack:
-    """K trainings under way, of which all have the same number of steps and of samples in a batch.
+    """K trainings under way, of which all have the same number of steps and of samples in a batch, and the same method.
 
     Weights, momentum and running statistics of module k are views of the stacked tensors, so that its hooks find and
     change them in its own `Training`. Its batches and their order are those it would have alone.
@@ -59,7 +59,7 @@ class Stack:
         written_out = gradients(modules[0], self.parameters) if chain else None
         # a training's x are positions in the pool: the samples are looked up, and augmented, for all at once
         self.trainings = [
-            Training(module, chosen, y[chosen], recipe, seed, accelerator, hook, lambda event: None)
+            Training(module, chosen, y[chosen], recipe, seed, accelerator, hook, lambda event: None, pool=x)
             for module, chosen, hook, seed in zip(modules, rows, hooks, seeds, strict=True)
         ]
         self.optimizer = torch.optim.SGD(
@@ -77,20 +77,22 @@ class Stack:
             for weights in self.parameters.values():
                 weights.grad = torch.zeros_like(weights) if weights.requires_grad else None
         self._seen: list[Mapping[str, Tensor]] = [{} for _ in modules]
-        self._watched = [k for k, hook in enumerate(hooks) if _overrides(hook, "after_backward")]
-        self._terms = [k for k, hook in enumerate(hooks) if _overrides(hook, "loss_term")]
-        self._gradients = None if self._terms else written_out
-        self._after = [k for k, hook in enumerate(hooks) if _overrides(hook, "after_step")]
+        self._watched = [k for k, hook in enumerate(hooks) if hook.overrides("after_backward")]
+        self._own = [k for k, hook in enumerate(hooks) if hook.overrides("loss")]
+        self._terms = [k for k, hook in enumerate(hooks) if hook.overrides("loss_term")]
+        self._gradients = None if self._terms or self._own else written_out
+        self._after = [k for k, hook in enumerate(hooks) if hook.overrides("after_step")]
         self._losses = torch.zeros(len(modules), device=y.device)
         self._used = min(len(rows[0]), self.trainings[0].steps_per_epoch * recipe.batch_size)  # of an epoch's order
         self._rows = self._labels = rows[0].new_empty(0)
+        self._targets: Tensor | None = None  # of an epoch, in the order of its batches
         self._x = x.new_empty(0)  # a batch's samples, in memory that is kept
         if recipe.momentum > 0:
             self._share_momentum()
 
     @property
-    def total_steps(self) -> int:
-        return self.trainings[0].total_steps
+    def last_step(self) -> int:
+        return self.trainings[0].last_step
 
     def run(self, told: Callable[[], None]) -> None:
         """From the first step to the last; `told` is called after each. Raises UserError where one diverges."""
@@ -98,7 +100,7 @@ class Stack:
             training.hooks.begin(training)
         self._take_masks()
         first = self.trainings[0]
-        for step in range(self.total_steps):
+        for step in range(self.last_step):
             if step % first.steps_per_epoch == 0:
                 torch.manual_seed(derive(first.seed, "dropout", first.epoch))
                 self._losses.zero_()
@@ -121,10 +123,10 @@ class Stack:
             training.module.eval()
 
     def _step(self, step: int) -> None:
-        x, y = self._batch(step)
+        x, y, taught = self._batch(step)
         for group in self.optimizer.param_groups:
             group["lr"] = self.trainings[0].learning_rate(step)
-        each = self._gradients(x, y) if self._gradients else self._by_autograd(x, y)
+        each = self._gradients(x, taught) if self._gradients else self._by_autograd(x, y, taught)
         for k in self._watched:
             training = self.trainings[k]
             for name, weights in training.parameters.items():
@@ -139,11 +141,15 @@ class Stack:
         for training in self.trainings:
             training.step = step + 1
 
-    def _by_autograd(self, x: Tensor, y: Tensor) -> Tensor:
+    def _by_autograd(self, x: Tensor, y: Tensor, taught: Tensor) -> Tensor:
         """The models' losses (K,), their gradients in `grad`."""
         with self._autocast():
             logits = self.forward(x)
-            each = functional.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view(y.shape).mean(1)
+            flat = functional.cross_entropy(logits.flatten(0, 1), taught.flatten(0, 1), reduction="none")
+            each = flat.view(y.shape).mean(1)
+            if self._own:
+                own = {k: self.trainings[k].hooks.loss(logits[k], y[k], self.trainings[k]) for k in self._own}
+                each = torch.stack([loss if own.get(k) is None else own[k] for k, loss in enumerate(each)])
             terms = [self.trainings[k].hooks.loss_term(logits[k], y[k], self.trainings[k]) for k in self._terms]
         loss = sum((term for term in terms if term is not None), start=each.sum())
         if not self._keeps_gradients:
@@ -151,8 +157,8 @@ class Stack:
         loss.backward()  # type: ignore[no-untyped-call]
         return each.detach()
 
-    def _batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """x (K, b, *input_shape) and y (K, b), each model's own batch of this step."""
+    def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """x (K, b, *input_shape), y (K, b) and what is taught, y or targets (K, b, classes): each model's own batch."""
         first = self.trainings[0]
         epoch, position = divmod(step, first.steps_per_epoch)
         if position == 0:
@@ -161,6 +167,12 @@ class Stack:
                 (training.x[order], training.y[order]) for training, order in zip(self.trainings, orders, strict=True)
             ]
             self._rows, self._labels = (torch.stack(parts) for parts in zip(*pairs, strict=True))
+            taught = [
+                training.targets[order]
+                for training, order in zip(self.trainings, orders, strict=True)
+                if training.targets is not None
+            ]
+            self._targets = torch.stack(taught) if taught else None
         now = slice(position * self.recipe.batch_size, (position + 1) * self.recipe.batch_size)
         rows, y = self._rows[:, now], self._labels[:, now]
         x = torch.index_select(self.x, 0, rows.flatten(), out=self._x).view(*rows.shape, *self.x.shape[1:])
@@ -168,7 +180,7 @@ class Stack:
             seeds = [training.seed for training in self.trainings]
             parts = [augment(part, torch_generator(seed, "augment", step)) for part, seed in zip(x, seeds, strict=True)]
             x = torch.stack(parts)
-        return x, y
+        return x, y, y if self._targets is None else self._targets[:, now]
 
     def _end_epoch(self) -> None:
         steps = self.trainings[0].steps_per_epoch
@@ -208,7 +220,3 @@ def _stacked(named: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
             tensors[name].data = stacked[k]
         together[name] = stacked.requires_grad_(first.requires_grad)
     return together
-
-
-def _overrides(hooks: Hooks, moment: str) -> bool:
-    return getattr(type(hooks), moment) is not getattr(Hooks, moment)

@@ -14,7 +14,8 @@ Layer = tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]  # forward
 
 
 def gradients(module: nn.Module, parameters: Named) -> Gradients | None:
-    """A function of x (K, b, *input_shape) and y (K, b) to the models' mean cross-entropies (K,), or None.
+    """A function of x (K, b, *input_shape) and labels (K, b), or probabilities (K, b, classes), to the models' mean
+    cross-entropies (K,), or None.
 
     It writes the gradients over `parameters[name].grad` (which must be there). None where `module` has other layers,
     shared or frozen weights.
@@ -32,9 +33,12 @@ def gradients(module: nn.Module, parameters: Named) -> Gradients | None:
         for forward, _ in made:
             x = forward(x)
         log_p = x.log_softmax(2)
-        found = -log_p.gather(2, y[:, :, None])[:, :, 0].mean(1)
-        own = y[:, :, None] == torch.arange(x.shape[2], device=y.device)
-        gradient = log_p.exp_().sub_(own.to(x.dtype)).div_(y.shape[1])
+        if y.is_floating_point():
+            found, wanted = -(log_p * y).sum(2).mean(1), y
+        else:
+            found = -log_p.gather(2, y[:, :, None])[:, :, 0].mean(1)
+            wanted = (y[:, :, None] == torch.arange(x.shape[2], device=y.device)).to(x.dtype)
+        gradient = log_p.exp_().sub_(wanted).div_(y.shape[1])
         for _, backward in reversed(made[first:]):
             gradient = backward(gradient)
         return found
