@@ -167,11 +167,8 @@ class Stack:
                 (training.x[order], training.y[order]) for training, order in zip(self.trainings, orders, strict=True)
             ]
             self._rows, self._labels = (torch.stack(parts) for parts in zip(*pairs, strict=True))
-            taught = [
-                training.targets[order]
-                for training, order in zip(self.trainings, orders, strict=True)
-                if training.targets is not None
-            ]
+            targets = [training.targets for training in self.trainings]
+            taught = [own[order] for own, order in zip(targets, orders, strict=True) if own is not None]
             self._targets = torch.stack(taught) if taught else None
         now = slice(position * self.recipe.batch_size, (position + 1) * self.recipe.batch_size)
         rows, y = self._rows[:, now], self._labels[:, now]
