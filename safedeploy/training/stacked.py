@@ -148,8 +148,11 @@ class Stack:
             flat = functional.cross_entropy(logits.flatten(0, 1), taught.flatten(0, 1), reduction="none")
             each = flat.view(y.shape).mean(1)
             if self._own:
-                own = {k: self.trainings[k].hooks.loss(logits[k], y[k], self.trainings[k]) for k in self._own}
-                each = torch.stack([loss if own.get(k) is None else own[k] for k, loss in enumerate(each)])
+                losses = list(each)
+                for k in self._own:
+                    if (own := self.trainings[k].hooks.loss(logits[k], y[k], self.trainings[k])) is not None:
+                        losses[k] = own
+                each = torch.stack(losses)
             terms = [self.trainings[k].hooks.loss_term(logits[k], y[k], self.trainings[k]) for k in self._terms]
         loss = sum((term for term in terms if term is not None), start=each.sum())
         if not self._keeps_gradients:
