@@ -9,7 +9,10 @@ from safedeploy.recipe import ModelRecipe, Structure, TrainingRecipe
 
 
 class Options(BaseModel):
-    """Base of the options of a method or a defence; an unknown one is an error."""
+    """Base of the options of a method or a defence; an unknown one is an error.
+
+    Each says in its `description` what it means: `--help-method` and nothing else tells a user.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 

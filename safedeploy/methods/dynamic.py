@@ -1,6 +1,6 @@
 """Dynamic sparse training: start sparse, and at every interval prune some weights and grow as many elsewhere."""
 
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field
 from torch import Tensor
@@ -17,19 +17,27 @@ MIN_UPDATES = 8  # so that a short training is dynamic too, and SafeCompress tes
 
 
 class DynamicOptions(Options):
-    """`interval`: steps from one update to the next (Evci et al. 2020: 100), fewer where a short training would else
-    have fewer than 8 updates.
+    """When and how much a dynamic sparse training changes its masks."""
 
-    `rate_start` to `rate_end`: share of each layer's weights replaced, along a cosine. `stop_at`: share of the steps
-    after which the masks stay (there: 0.75). `gradient_steps`: batches whose gradients are summed for gradient growth,
-    at most those since the last update: one small batch alone grows what is noise in it.
-    """
-
-    interval: Annotated[int, Field(ge=2)] = 100
-    rate_start: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    rate_end: Annotated[float, Field(ge=0, lt=1)] = 0.005
-    stop_at: Annotated[float, Field(gt=0, le=1)] = 0.75
-    gradient_steps: Annotated[int, Field(ge=1)] = 10
+    interval: int = Field(
+        100,
+        ge=2,
+        description="steps from one update to the next (100 in RigL); fewer where a short training would have fewer"
+        " than 8 updates",
+    )
+    rate_start: float = Field(
+        0.5, gt=0, lt=1, description="share of each layer's weights replaced at first, falling along a cosine"
+    )
+    rate_end: float = Field(0.005, ge=0, lt=1, description="share of each layer's weights replaced at last")
+    stop_at: float = Field(
+        0.75, gt=0, le=1, description="share of the steps after which the masks stay as they are (0.75 in RigL)"
+    )
+    gradient_steps: int = Field(
+        10,
+        ge=1,
+        description="batches whose gradients are summed for gradient growth, at most those since the last update: one"
+        " small batch alone grows what is noise in it",
+    )
 
 
 class DynamicSparse(Hooks):

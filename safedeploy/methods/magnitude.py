@@ -3,8 +3,6 @@
 Single weights by ERK budgets, or whole channels, ranked over the network.
 """
 
-from typing import Annotated
-
 from pydantic import Field
 
 from safedeploy.methods.base import Context, Options
@@ -14,9 +12,9 @@ from safedeploy.training.loop import Training
 
 
 class MagnitudeOptions(Options):
-    """`prune_at`: share of the steps trained dense before the cut."""
+    """When the cut comes."""
 
-    prune_at: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    prune_at: float = Field(0.5, gt=0, lt=1, description="share of the steps trained dense before the cut")
 
 
 class Magnitude(Hooks):

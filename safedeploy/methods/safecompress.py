@@ -1,7 +1,7 @@
 """`safecompress`: dynamic sparse training that branches at every test, safety-tests the candidates and keeps the best
 (Zhu et al. 2022, ASE; 2024, TSE): `--attacker black` is BMIA, `white` WMIA, `both` MMIA."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 from torch import Tensor
@@ -18,22 +18,26 @@ _ATTACKERS: dict[str, tuple[AttackerName, ...]] = {"black": ("black",), "white":
 
 
 class SafeCompressOptions(DynamicOptions):
-    """`attacker`: whom to simulate. `strategies`: prune/grow pairs, a candidate each.
+    """Which candidates are tried, and how each is tested."""
 
-    `test_every`: updates from one test to the next; those between use the strategy chosen last. `candidate_steps`:
-    training steps before a candidate's test, since freshly grown weights are zero and candidates that differ only in
-    them still answer alike. `test_samples`: known samples a side in each half. `first_steps`, `attacker_steps`:
-    attacker training at the first and at every later test. `exponent`: of the attack accuracy in the TM-score.
-    """
-
-    attacker: Literal["black", "white", "both"] = "both"
-    strategies: tuple[str, ...] = ("magnitude/gradient", "magnitude/random", "threshold/gradient", "threshold/random")
-    test_every: Annotated[int, Field(ge=1)] = 8
-    candidate_steps: Annotated[int, Field(ge=1)] = 20
-    test_samples: Annotated[int, Field(ge=25)] = 250
-    first_steps: Annotated[int, Field(ge=1)] = 40
-    attacker_steps: Annotated[int, Field(ge=1)] = 10
-    exponent: Annotated[float, Field(ge=0)] = 1.0
+    attacker: Literal["black", "white", "both"] = Field("both", description="whom the safety test simulates")
+    strategies: tuple[str, ...] = Field(
+        ("magnitude/gradient", "magnitude/random", "threshold/gradient", "threshold/random"),
+        description="prune/grow pairs, a candidate each",
+    )
+    test_every: int = Field(
+        8, ge=1, description="updates from one test to the next; those between use the strategy chosen last"
+    )
+    candidate_steps: int = Field(
+        20,
+        ge=1,
+        description="training steps before a candidate's test: freshly grown weights are zero, and candidates that"
+        " differ only in them answer alike",
+    )
+    test_samples: int = Field(250, ge=25, description="known samples a side in each half of the test")
+    first_steps: int = Field(40, ge=1, description="steps that the attackers train at the first test")
+    attacker_steps: int = Field(10, ge=1, description="steps that the attackers train at every later test")
+    exponent: float = Field(1.0, ge=0, description="of the attack accuracy in the TM-score")
 
     @field_validator("strategies", mode="before")
     @classmethod

@@ -1,8 +1,6 @@
 """`label-smoothing`: members are taught (1 − ε) of their label and ε of the uniform distribution (Szegedy et al. 2016,
 section 7). It regularises, and helps an attacker more than it hinders one: here to be compared with."""
 
-from typing import Annotated
-
 import torch
 from pydantic import Field
 from torch.nn import functional
@@ -13,9 +11,9 @@ from safedeploy.training.loop import Training
 
 
 class LabelSmoothingOptions(Options):
-    """`smoothing`: the ε of the paper."""
+    """How much is spread."""
 
-    smoothing: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    smoothing: float = Field(0.1, gt=0, lt=1, description="the ε of the paper: probability spread over all classes")
 
 
 class LabelSmoothing(Hooks):
