@@ -10,7 +10,7 @@ ratio_to_dense, ratio_to_zip, sparse_tensor_proto_ratio, bitmask_ratio: to the s
 zip -9 of that, to ONNX's own sparse form, to a bit a weight and the non-zeros. gzip_pte_int8_ratio: to gzip -9 of
 ExecuTorch's int8 program of the same weights.
 identical: encoded and dense model give the same bits in ONNX Runtime on 64 random inputs.
-latency_ratio, resident_ratio: to the dense file of the same values. load_ratio, peak_memory_ratio: to the dense float32
+latency_ratio, resident_ratio, in_use_ratio: to the dense file of the same values. load_ratio, peak_memory_ratio: to the dense float32
 file; load_ratio_int8: to the dense int8 file. A process a load, files in turns, medians.
 
 python -m benchmarks.size --models resnet18 --densities 0.05 --values int8 --cache DIR --json FILE
@@ -28,7 +28,7 @@ import numpy as np
 from benchmarks import size_peers as peers
 from benchmarks.common import parser, report
 from benchmarks.size_models import Dense, dense_files, inputs
-from benchmarks.size_timing import latency_ratio, loads, resident_ratio
+from benchmarks.size_timing import latency_ratio, loads, memory_ratios
 from safedeploy.bench.protocol import Rules
 from safedeploy.export.encoding.values import ROUNDINGS, Rounding
 
@@ -46,6 +46,7 @@ LIMITS = {
     "bitmask_ratio": 1,
     "latency_ratio": 1.02,
     "resident_ratio": 1.02,
+    "in_use_ratio": 1.02,
     "peak_memory_ratio": 1.5,
 }
 INT8_LIMITS = {"gzip_pte_int8_ratio": 1, "load_ratio_int8": 4}
@@ -87,8 +88,8 @@ def row(model: str, density: float, values: str, cache: Path, given: argparse.Na
             "load_ratio": ours[0] / float32[0],
             "load_ratio_int8": ours[0] / int8[0],
             "peak_memory_ratio": ours[1] / float32[1],
-            "resident_ratio": resident_ratio(encoded, dense, given.loads),
         }
+        found["resident_ratio"], found["in_use_ratio"] = memory_ratios(encoded, dense, given.loads)
     return found
 
 

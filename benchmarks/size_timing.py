@@ -10,23 +10,31 @@ from safedeploy.bench.devices.local import Local
 from safedeploy.bench.protocol import Rules, measure, ratio
 from safedeploy.bench.session import opened
 
-RESIDENT = """
+MEMORY = """
 import ctypes, gc, sys
 import numpy as np, onnxruntime as ort
 
-def resident():
+FIELDS = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+heap = type("mallinfo2", (ctypes.Structure,), {"_fields_": [(name, ctypes.c_size_t) for name in FIELDS.split()]})
+libc = ctypes.CDLL(None)
+libc.mallinfo2.restype = heap
+
+def memory():
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
+    libc.malloc_trim(0)
     lines = open("/proc/self/status").read().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
+    resident = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
+    told = libc.mallinfo2()
+    return np.array([resident, told.uordblks + told.hblkhd])
 
 options = ort.SessionOptions()
 options.intra_op_num_threads = 1
-before = resident()
+memory()
+before = memory()
 session = ort.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
 taken = session.get_inputs()[0]
 session.run(None, {taken.name: np.zeros([1, *taken.shape[1:]], dtype=np.float32)})
-print(resident() - before)
+print(*(memory() - before))
 """
 
 
@@ -52,11 +60,17 @@ def loads(paths: Sequence[Path], repeats: int) -> list[tuple[float, float]]:
     return [(median(ms for ms, _ in of_file), median(peak for _, peak in of_file)) for of_file in found]
 
 
-def resident_ratio(path: Path, dense: Path, repeats: int) -> float:
-    """Bytes a loaded session and one query add to a process, free heap pages given back, over the dense file's."""
-    return median(_resident(path) / _resident(dense) for _ in range(repeats))
+def memory_ratios(path: Path, dense: Path, repeats: int) -> tuple[float, float]:
+    """What a loaded session and one query add to a process, over the dense file's: resident bytes, free heap pages given
+    back, and bytes in use, those that malloc has handed out.
+
+    Resident is the larger where ONNX Runtime's arena, most of which is never touched, lies in pages that decoding has.
+    """
+    found = [(_memory(path), _memory(dense)) for _ in range(repeats)]
+    resident, in_use = (median(ours[k] / theirs[k] for ours, theirs in found) for k in range(2))
+    return resident, in_use
 
 
-def _resident(path: Path) -> int:
-    done = subprocess.run([sys.executable, "-c", RESIDENT, str(path)], check=True, capture_output=True, text=True)
-    return int(done.stdout)
+def _memory(path: Path) -> list[int]:
+    done = subprocess.run([sys.executable, "-c", MEMORY, str(path)], check=True, capture_output=True, text=True)
+    return [int(part) for part in done.stdout.split()]
