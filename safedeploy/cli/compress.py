@@ -33,6 +33,9 @@ def compress(
     ] = None,
     runs: o.RunsOption = Path("runs"),
     resume: Annotated[Path | None, typer.Option("--resume", help="Continue this run where it was cut off.")] = None,
+    help_method: Annotated[
+        bool, typer.Option("--help-method", help="Print what --method and each --defence are and take, and stop.")
+    ] = False,
     json: o.JsonOption = False,
 ) -> None:
     """Train a model; leaves weights, split, metrics and summary in runs/NAME."""
@@ -43,6 +46,9 @@ def compress(
     from safedeploy.compose import make_recipe
     from safedeploy.errors import UserError
 
+    if help_method:
+        _explain(recipe, method, o.names(defence), json=json)
+        return
     typed: dict[str, Any] = {
         "data": data,
         "data_root": data_root,
@@ -82,3 +88,16 @@ def _advice(run: Path) -> str:
     if RunDir(run).recipe.exists():
         return f"continue with: safedeploy compress --resume {run}"
     return "nothing was written; type the same command to start again"
+
+
+def _explain(recipe: Path | None, method: str | None, defences: list[str] | None, *, json: bool) -> None:
+    """The method and the defences that are named, else those of the recipe."""
+    from safedeploy.cli.show_method import show_parts
+    from safedeploy.compose import make_recipe
+    from safedeploy.compression import need_torch
+
+    need_torch("--help-method")
+    from safedeploy.methods.help import parts_help
+
+    asked = make_recipe(recipe, method=method, defences=defences).method
+    show_parts(parts_help(asked.name, list(asked.defences)), json=json)

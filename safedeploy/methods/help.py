@@ -32,7 +32,7 @@ class OptionHelp:
 
 @dataclass(frozen=True)
 class PartHelp:
-    """typed: how it is asked for. about: what it is and its source, in sentences. prefix: before its options' names."""
+    """typed: how it is asked for. about: what it is and its source, in sentences."""
 
     typed: str
     about: str
@@ -46,27 +46,28 @@ def parts_help(method: str, defences: Sequence[str]) -> list[PartHelp]:
     for name in defences:
         if name not in DEFENCES:
             raise unknown("defence", name, DEFENCES)
-    own = _part(f"--method {method}", f"safedeploy.methods.{METHODS[method].module}", method_options(method), "")
-    beside = [
-        _part(
-            f"--defence {name}",
-            f"safedeploy.methods.defences.{DEFENCES[name].module}",
-            defence_options(name),
-            f"{name}.",
-        )
-        for name in defences
-    ]
-    return [own, *beside]
+    own = PartHelp(f"--method {method}", _about(method, METHODS[method].module), _options(method_options(method), ""))
+    return [own, *map(_defence, defences)]
 
 
-def _part(typed: str, module: str, options: type[Options], prefix: str) -> PartHelp:
-    about = " ".join(cleandoc(import_module(module).__doc__ or "").split())
-    return PartHelp(typed, about, tuple(_options(options, prefix)))
+def _defence(name: str) -> PartHelp:
+    about = _about(name, f"defences.{DEFENCES[name].module}")
+    return PartHelp(f"--defence {name}", about, _options(defence_options(name), f"{name}."))
 
 
-def _options(options: type[Options], prefix: str) -> Iterator[OptionHelp]:
+def _about(name: str, module: str) -> str:
+    """The docstring of the file that has it, in one line, which begins with the name."""
+    said = import_module(f"safedeploy.methods.{module}").__doc__ or ""
+    return " ".join(cleandoc(said).split()).removeprefix(f"`{name}`: ")
+
+
+def _options(options: type[Options], prefix: str) -> tuple[OptionHelp, ...]:
+    return tuple(_each(options, prefix))
+
+
+def _each(options: type[Options], prefix: str) -> Iterator[OptionHelp]:
     schema = options.model_json_schema()
-    for name, said in schema["properties"].items() if "properties" in schema else ():
+    for name, said in schema["properties"].items():
         kinds = [_resolved(one, schema) for one in said.get("anyOf", [said])]
         known = [kind for kind in kinds if kind.get("type") != "null"]
         default = options.model_fields[name].get_default(call_default_factory=True)
