@@ -159,6 +159,7 @@ def fresh(recipe: Recipe, examples: Examples) -> tuple["nn.Module", "Hooks"]:
         training=recipe.training,
     )
     hooks = make_method(method, context)
+    hooks.check(module)
     if method.density < 1:
         require_reachable(module, dataset.input_shape, method.density, method.structure)
     make_accelerator(recipe.training.device, recipe.training.precision)

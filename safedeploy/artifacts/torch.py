@@ -57,7 +57,7 @@ class TorchWhiteBox:
     def __init__(self, artifact: TorchArtifact) -> None:
         """Raises Unopenable where the module's output is not that of an nn.Linear."""
         self._artifact = artifact
-        self._last = self._find_last()
+        self.last = self._find_last()  # the nn.Linear that answers
         self._reader: InnerReader | None = None
 
     def features(self, x: Array) -> Features:
@@ -78,7 +78,7 @@ class TorchWhiteBox:
 
     def _run(self, x: Array) -> tuple[Array, Array]:
         seen: list[Tensor] = []
-        hook = self._last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        hook = self.last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
         try:
             answers = self._artifact.forward(x)
         finally:

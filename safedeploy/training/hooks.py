@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from safedeploy.results import DpGuarantee
     from safedeploy.training.loop import Training
@@ -14,8 +14,14 @@ class Hooks:
 
     alone: str | None = None  # why it cannot train beside others in one pass, if it cannot
 
+    def check(self, module: "nn.Module") -> None:
+        """Before anything is written: raises UserError where this fresh module cannot be trained so."""
+
     def begin(self, training: "Training") -> None:
         """Before the first step, on fresh weights (not on resume). May set `training.targets`."""
+
+    def attach(self, training: "Training") -> None:
+        """Before this process's first step, begun or restored: what watches the module is put there, nothing drawn."""
 
     def choose(self, step: int, training: "Training") -> "Tensor | None":
         """Positions (b,) of a step's samples in `training.x`, in place of the epoch's shuffled batches.

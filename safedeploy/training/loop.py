@@ -217,6 +217,7 @@ def train(
         training.hooks.begin(training)
         training.begun = True
         after_begin(training)
+    training.hooks.attach(training)
     while training.step < training.last_step:
         epoch = training.epoch
         training.one_step()

@@ -98,6 +98,7 @@ class Stack:
         """From the first step to the last; `told` is called after each. Raises UserError where one diverges."""
         for training in self.trainings:
             training.hooks.begin(training)
+            training.hooks.attach(training)
         self._take_masks()
         first = self.trainings[0]
         for step in range(self.last_step):

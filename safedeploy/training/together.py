@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from safedeploy.training.hooks import Hooks
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from safedeploy.results import DpGuarantee
     from safedeploy.training.loop import Training
@@ -19,9 +19,17 @@ class Together(Hooks):
         self.parts = dict(parts)
         self.alone = next((part.alone for part in self.parts.values() if part.alone), None)
 
+    def check(self, module: "nn.Module") -> None:
+        for part in self.parts.values():
+            part.check(module)
+
     def begin(self, training: "Training") -> None:
         for part in self.parts.values():
             part.begin(training)
+
+    def attach(self, training: "Training") -> None:
+        for part in self.parts.values():
+            part.attach(training)
 
     def choose(self, step: int, training: "Training") -> "Tensor | None":
         chosen = (part.choose(step, training) for part in self.parts.values())
