@@ -57,7 +57,9 @@ class Examples:
 
     def at(self, index: Indices, label: Indices) -> Samples:
         """The examples at these places of the data set, under these labels."""
-        return Samples(preprocess(self.dataset.x[index], preprocessing(self.dataset, self.split)), label)
+        x = preprocess(self.dataset.x[index], preprocessing(self.dataset, self.split))
+        sensitive = self.dataset.sensitive
+        return Samples(x, label, None if sensitive is None else sensitive.values[index])
 
 
 def compress(recipe: Recipe, runs: PathLike = "runs", *, progress: Progress = silent) -> RunDir:

@@ -23,11 +23,15 @@ class Section(BaseModel):
 
 
 class DataRecipe(Section):
-    """`source`: a built-in name or a path. `label`: the label's column, for tables."""
+    """`source`: a built-in name or a path. `label`: the label's column, for tables.
+
+    `sensitive`: a table's column, or an array of an .npz, that the model does not see and an attacker is to infer.
+    """
 
     source: str = "digits"
     root: str | None = None
     label: str | None = None
+    sensitive: str | None = None
 
 
 class SplitRecipe(Section):

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from safedeploy.data.sensitive import SensitiveColumn
 from safedeploy.data.split import MEMBERS, Indices, Split
 from safedeploy.results import Preprocessing
 
@@ -20,6 +21,7 @@ class Dataset:
     official_test: (n,) bool, the data set's own test examples, or None where it has none.
     preprocessing: fixed by the data set, or None to standardise columns with the members' mean and deviation.
     columns: names of a table's columns, GROUP=VALUE for those of a one-hot group; None where they have none.
+    sensitive: what an attacker is to infer of each example, and `x` does not hold; None where nothing is named.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Dataset:
     official_test: NDArray[np.bool_] | None = None
     preprocessing: Preprocessing | None = None
     columns: tuple[str, ...] | None = None
+    sensitive: SensitiveColumn | None = None
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -39,7 +42,7 @@ class Dataset:
     def fingerprint(self) -> str:
         """sha256 over shapes, types and content: the same data set on another machine has the same."""
         digest = hashlib.sha256()
-        for part in (self.x, self.y):
+        for part in (self.x, self.y, *([self.sensitive.values] if self.sensitive else [])):
             digest.update(f"{part.dtype.str}{part.shape}".encode())
             digest.update(np.ascontiguousarray(part).data)
         return digest.hexdigest()

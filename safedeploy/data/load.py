@@ -1,13 +1,16 @@
 """A data set by its built-in name or its path."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from safedeploy.data import digits, folder, location30, npz, table, torchvision
 from safedeploy.data.checks import every_class_occurs
 from safedeploy.data.dataset import Dataset
 from safedeploy.data.root import data_root
+from safedeploy.data.sensitive import sensitive_column
 from safedeploy.errors import UserError, unknown
 from safedeploy.recipe import DataRecipe
 
@@ -27,6 +30,8 @@ def load_dataset(recipe: DataRecipe, progress: Progress | None = None) -> Datase
     `progress` hears of downloads and of decoding an image folder. Raises UserError for whatever is wrong with the data.
     """
     dataset = _load(recipe, progress)
+    if recipe.sensitive is not None and dataset.sensitive is None:
+        dataset = _without(dataset, recipe.sensitive, recipe.source)
     every_class_occurs(dataset.y, dataset.class_names, recipe.source)
     return dataset
 
@@ -48,10 +53,28 @@ def _load(recipe: DataRecipe, progress: Progress | None) -> Dataset:
             raise UserError(f"no such file or folder: {source}; --data takes {', '.join(dataset_names())}, or {_FORMS}")
         raise UserError(f"{unknown('data set', source, dataset_names())}; or give the path of {_FORMS}")
     if suffix == ".npz":
-        return npz.load(path)
+        return npz.load(path, recipe.sensitive)
     if suffix in table.SUFFIXES:
-        return table.load(path, recipe.label)
+        return table.load(path, recipe.label, recipe.sensitive)
     raise UserError(f"{source} is not a data set: give {_FORMS}")
+
+
+def _without(dataset: Dataset, number: str, source: str) -> Dataset:
+    """A table of numbered columns, one of them taken out of the inputs and kept beside."""
+    if dataset.kind != "table":
+        takes = "a column of a table, or an array of an .npz beside x and y"
+        raise UserError(f"{source} has no sensitive column '{number}': --sensitive takes {takes}")
+    columns = dataset.x.shape[1]
+    if not number.isdigit() or int(number) >= columns or columns == 1:
+        takes = f"one of its columns by number, 0 to {columns - 1}" if columns > 1 else "a second column"
+        raise UserError(f"{source} has no sensitive column '{number}': --sensitive takes {takes}")
+    column, how = int(number), dataset.preprocessing
+    if how is not None:
+        mean, std = ([*values[:column], *values[column + 1 :]] for values in (how.mean, how.std))
+        how = how.model_copy(update={"mean": mean, "std": std})
+    sensitive = sensitive_column(dataset.x[:, column], number, source)
+    x = np.delete(dataset.x, column, axis=1).astype(np.float32, copy=False)
+    return replace(dataset, x=x, preprocessing=how, sensitive=sensitive)
 
 
 @dataclass(frozen=True)

@@ -7,19 +7,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from safedeploy.data.arrays import read_arrays
+from safedeploy.data.arrays import array_names, read_arrays
 from safedeploy.data.checks import finite_float32, same_length, whole_labels
 from safedeploy.data.dataset import Dataset
+from safedeploy.data.sensitive import SensitiveColumn, sensitive_column
 from safedeploy.data.split import Indices
 from safedeploy.errors import UserError
 from safedeploy.results import Preprocessing
 
 
-def load(path: Path) -> Dataset:
+def load(path: Path, sensitive: str | None = None) -> Dataset:
     """x (n, F) is a table; (n, H, W), (n, C, H, W) or (n, H, W, C) with C of 1 or 3 are images.
 
     Images are floats in [0, 1] or integers in 0 to 255; one that fits both layouts is taken as (n, C, H, W).
-    y (n,) holds class indices from 0, or names.
+    y (n,) holds class indices from 0, or names. An array called as `sensitive` says, or 'sensitive', is kept beside.
     """
     x, y = read_arrays(path, "x", "y")
     if x.ndim == 0 or y.ndim == 0:
@@ -27,7 +28,8 @@ def load(path: Path) -> Dataset:
     same_length(x, y, str(path))
     labels, names = _labels(y, f"{path}: y")
     if x.ndim == 2:
-        return Dataset(path.stem, "table", finite_float32(x, f"{path}: x"), labels, tuple(names))
+        rows = finite_float32(x, f"{path}: x")
+        return Dataset(path.stem, "table", rows, labels, tuple(names), sensitive=_sensitive(path, sensitive, len(y)))
     images, raw, scale = _pixels(_channels_first(x, path), path)
     channels = images.shape[1]
     return Dataset(
@@ -37,7 +39,25 @@ def load(path: Path) -> Dataset:
         y=labels,
         class_names=tuple(names),
         preprocessing=Preprocessing(raw=raw, scale=scale, mean=[0.5] * channels, std=[0.5] * channels),
+        sensitive=_sensitive(path, sensitive, len(y)),
     )
+
+
+def _sensitive(path: Path, wanted: str | None, examples: int) -> SensitiveColumn | None:
+    """The array, where there is one: else `wanted` may be a column's number."""
+    name = wanted or "sensitive"
+    if name in ("x", "y"):
+        raise UserError(f"{path}: '{name}' is {'the inputs' if name == 'x' else 'the label'}: name another array")
+    names = array_names(path)
+    if name not in names:
+        if wanted is not None and not wanted.isdigit():
+            held = ", ".join(other for other in names if other not in ("x", "y")) or "none"
+            raise UserError(f"{path} has no array '{wanted}' for --sensitive (beside x and y it has: {held})")
+        return None
+    values = read_arrays(path, name)[0]
+    if values.shape[:1] != (examples,):
+        raise UserError(f"{path}: {examples:,} examples in x and '{name}' of shape {values.shape}; give each its value")
+    return sensitive_column(values, name, str(path))
 
 
 def _labels(y: NDArray[Any], source: str) -> tuple[Indices, Sequence[str]]:

@@ -17,10 +17,18 @@ from safedeploy.errors import UserError
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """x: (n, *input_shape) float32, preprocessed as the model takes it. y: (n,) class indices."""
+    """x: (n, *input_shape) float32, preprocessed as the model takes it. y: (n,) class indices.
+
+    sensitive: (n,) each sample's value of the data set's sensitive column, which x does not hold; None without one.
+    """
 
     x: NDArray[np.float32]
     y: Indices
+    sensitive: Indices | None = None
+
+    def at(self, rows: Indices) -> "Samples":
+        """The samples at these positions."""
+        return Samples(self.x[rows], self.y[rows], None if self.sensitive is None else self.sensitive[rows])
 
 
 def sample_shape(path: Path) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from safedeploy.data.checks import finite_float32
 from safedeploy.data.dataset import Dataset
+from safedeploy.data.sensitive import SensitiveColumn, sensitive_column
 from safedeploy.data.split import Indices
 from safedeploy.errors import UserError, missing_extra
 
@@ -17,23 +18,39 @@ SUFFIXES = (".csv", ".parquet")
 MOST_CATEGORIES = 1000
 
 
-def load(path: Path, label: str | None) -> Dataset:
-    """The table in `path`, its classes in column `label` (default 'label'), sorted; column order is kept."""
+def load(path: Path, label: str | None, sensitive: str | None = None) -> Dataset:
+    """The table in `path`, its classes in column `label` (default 'label'), sorted; column order is kept.
+
+    sensitive: a column that is kept beside the examples and out of their inputs.
+    """
     frame = _read(path)
-    columns = [str(name) for name in frame.columns]
-    near = get_close_matches(label, columns, n=1, cutoff=0.5) if label else []
+    _require_column(path, frame, label or "label", None if label else "; name the label's with --label")
     label = label or "label"
-    if label not in columns:
-        hint = f"; did you mean '{near[0]}'?" if near else "; name the label's with --label"
-        listed = ", ".join(columns[:12]) + (", …" if len(columns) > 12 else "")
-        raise UserError(f"{path} has no column '{label}'{hint} (columns: {listed})")
+    if sensitive is not None:
+        _require_column(path, frame, sensitive)
+        if sensitive == label:
+            raise UserError(f"{path}: the sensitive column '{sensitive}' is the label: name another column")
     y, class_names = _classes(frame.pop(label), path)
+    hidden = None if sensitive is None else _sensitive(frame.pop(sensitive), path)
     if frame.shape[1] == 0 or frame.shape[0] == 0:
         rows, columns = frame.shape
-        raise UserError(f"{path} holds {rows} rows and {columns} columns beside '{label}': nothing to learn from")
+        beside = f"'{label}'" if sensitive is None else f"'{label}' and '{sensitive}'"
+        raise UserError(f"{path} holds {rows} rows and {columns} columns beside {beside}: nothing to learn from")
     parts = [_column(frame[name], path) for name in frame.columns]
     names = tuple(name for _, held in parts for name in held)
-    return Dataset(path.stem, "table", np.concatenate([x for x, _ in parts], axis=1), y, class_names, columns=names)
+    x = np.concatenate([x for x, _ in parts], axis=1)
+    return Dataset(path.stem, "table", x, y, class_names, columns=names, sensitive=hidden)
+
+
+def _require_column(path: Path, frame: Any, name: str, hint: str | None = None) -> None:
+    """`hint`: what to do, where there is no nearest name to offer."""
+    columns = [str(column) for column in frame.columns]
+    if name in columns:
+        return
+    near = get_close_matches(name, columns, n=1, cutoff=0.5) if hint is None else []
+    hint = f"; did you mean '{near[0]}'?" if near else hint or "; name one of the table's"
+    listed = ", ".join(columns[:12]) + (", …" if len(columns) > 12 else "")
+    raise UserError(f"{path} has no column '{name}'{hint} (columns: {listed})")
 
 
 def _read(path: Path) -> Any:
@@ -54,6 +71,19 @@ def _read(path: Path) -> Any:
     if not frame.columns.is_unique:
         raise UserError(f"{path} has the column '{frame.columns[frame.columns.duplicated()][0]}' twice; rename one")
     return frame
+
+
+def _sensitive(column: Any, path: Path) -> SensitiveColumn:
+    missing = int(column.isna().sum())
+    if missing:
+        raise UserError(
+            f"{path}: the sensitive column '{column.name}' is empty in {missing:,} rows; drop them,"
+            " or give them a value of their own"
+        )
+    values = column.to_numpy()
+    if values.dtype.kind not in "biuf":
+        values = column.astype(str).to_numpy(dtype=str)
+    return sensitive_column(values, str(column.name), str(path))
 
 
 def _classes(column: Any, path: Path) -> tuple[Indices, tuple[str, ...]]:
