@@ -138,15 +138,15 @@ def _drawn(recipe: Recipe, dataset: Dataset, split: Split) -> Canaries | None:
 
 
 def fresh(recipe: Recipe, examples: Examples) -> tuple["nn.Module", "Hooks"]:
-    """The untrained module of `recipe.seed` and its method's hooks. Raises UserError for bad input."""
+    """The module as training begins with it and its method's hooks. Raises UserError for bad input."""
     from safedeploy.methods.base import Context
     from safedeploy.methods.registry import make_method
-    from safedeploy.models.zoo import build_model
+    from safedeploy.models.init import initial_model
     from safedeploy.sparsity.structure import require_reachable
     from safedeploy.training.device import make_accelerator
 
     dataset = examples.dataset
-    module = build_model(recipe.model.name, dataset.input_shape, len(dataset.class_names), recipe.seed)
+    module = initial_model(recipe.model, dataset.input_shape, len(dataset.class_names), recipe.seed)
     method = recipe.method
     context = Context(
         density=method.density,

@@ -40,6 +40,7 @@ METHODS = {
 }
 
 DEFENCES = {
+    "crossfit": Defence("crossfit", "CrossFitOptions", teaches=True),
     "label-smoothing": Defence("label_smoothing", "LabelSmoothingOptions", teaches=True),
 }
 
