@@ -40,6 +40,7 @@ METHODS = {
 }
 
 DEFENCES = {
+    "adv-reg": Defence("adversarial", "AdvRegOptions"),
     "crossfit": Defence("crossfit", "CrossFitOptions", teaches=True),
     "label-smoothing": Defence("label_smoothing", "LabelSmoothingOptions", teaches=True),
 }
