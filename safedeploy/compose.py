@@ -16,6 +16,7 @@ def make_recipe(
     data: str | None = None,
     data_root: str | None = None,
     label: str | None = None,
+    sensitive: str | None = None,
     model: str | None = None,
     init: str | None = None,
     method: str | None = None,
@@ -57,7 +58,7 @@ def make_recipe(
     for section, values in content.items():
         filled[section] = {**filled.get(section, {}), **values} if isinstance(values, dict) else values
     typed = dict(options or {}) if attacker is None else {**(options or {}), "attacker": attacker}
-    _put(filled, "data", source=data, root=_absolute(data_root), label=label)
+    _put(filled, "data", source=data, root=_absolute(data_root), label=label, sensitive=sensitive)
     _put(filled, "model", name=model, init=_found(init))
     own, others = _by_defence(filled, typed, defences)
     _put(filled, "method", name=method, density=density, structure=structure, options=_merged(filled, own))

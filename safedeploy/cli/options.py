@@ -10,6 +10,9 @@ DataOption = Annotated[
 ]
 DataRootOption = Annotated[str | None, typer.Option("--data-root", help="Folder with the built-in data sets' files.")]
 LabelOption = Annotated[str | None, typer.Option("--label", help="The label's column, for tables.")]
+SensitiveOption = Annotated[
+    str | None, typer.Option("--sensitive", help="A column that the model does not see, and attackers are to infer.")
+]
 ModelOption = Annotated[
     str | None, typer.Option("--model", help="Zoo name, package.module:factory or file.py:factory.")
 ]
