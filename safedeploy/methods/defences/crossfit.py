@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from safedeploy.data.samples import content_digests
 from safedeploy.data.split import Indices
@@ -45,6 +45,10 @@ class CrossFit(Hooks):
         self.classes, self.input_shape = context.classes, context.input_shape
         other = options.teacher_model
         self.model = context.model if other is None else ModelRecipe(name=other)
+
+    def check(self, module: nn.Module) -> None:
+        if self.options.teacher_model is not None:
+            initial_model(self.model, self.input_shape, self.classes, self.seed)
 
     def begin(self, training: Training) -> None:
         x = training.inputs(torch.arange(len(training.y), device=training.y.device))
