@@ -1,30 +1,44 @@
 """`safecompress`: dynamic sparse training that branches at every test, safety-tests the candidates and keeps the best
 (Zhu et al. 2022, ASE; 2024, TSE): `--attacker black` is BMIA, `white` WMIA, `both` MMIA."""
 
-from typing import Any, Literal
+import itertools
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from torch import Tensor
 
-from safedeploy.errors import unknown
+from safedeploy.errors import UserError, unknown
 from safedeploy.methods.base import Context
 from safedeploy.methods.dynamic import DynamicOptions, DynamicSparse
-from safedeploy.methods.safety import AttackerName, SafetyTest
+from safedeploy.methods.safety import SafetyTest, matched_scores, tm_scores
+from safedeploy.methods.testers import require_known
+from safedeploy.methods.testers.base import Effort
 from safedeploy.sparsity import grow, prune
 from safedeploy.training.hooks import Hooks
 from safedeploy.training.loop import Training
 
-_ATTACKERS: dict[str, tuple[AttackerName, ...]] = {"black": ("black",), "white": ("white",), "both": ("black", "white")}
+_ATTACKERS = {
+    "black": ("neural-black",),
+    "white": ("neural-white",),
+    "both": ("neural-black", "neural-white"),
+}
 
 
 class SafeCompressOptions(DynamicOptions):
     """Which candidates are tried, and how each is tested."""
 
-    attacker: Literal["black", "white", "both"] = Field("both", description="whom the safety test simulates")
+    attacker: Literal["black", "white", "both"] | None = Field(
+        None, description="the papers' attackers as testers: black is BMIA, white WMIA, both MMIA"
+    )
+    testers: tuple[str, ...] = Field(
+        (), description="who tests beside the attacker, by name: any attack of the audit, rmia and lira for short"
+    )
     strategies: tuple[str, ...] = Field(
         ("magnitude/gradient", "magnitude/random", "threshold/gradient", "threshold/random"),
         description="prune/grow pairs, a candidate each",
     )
+    prune: tuple[str, ...] = Field((), description="prune rules: a candidate for each with each of `grow`")
+    grow: tuple[str, ...] = Field((), description="grow rules: a candidate for each with each of `prune`")
     test_every: int = Field(
         8, ge=1, description="updates from one test to the next; those between use the strategy chosen last"
     )
@@ -35,14 +49,22 @@ class SafeCompressOptions(DynamicOptions):
         " differ only in them answer alike",
     )
     test_samples: int = Field(250, ge=25, description="known samples a side in each half of the test")
-    first_steps: int = Field(40, ge=1, description="steps that the attackers train at the first test")
-    attacker_steps: int = Field(10, ge=1, description="steps that the attackers train at every later test")
-    exponent: float = Field(1.0, ge=0, description="of the attack accuracy in the TM-score")
+    first_steps: int = Field(40, ge=1, description="steps that the neural attackers train at the first test")
+    attacker_steps: int = Field(10, ge=1, description="steps that the neural attackers train at every later test")
+    references: int = Field(4, ge=2, description="reference models of testers that need any, trained once at first")
+    reference_method: Literal["set", "dense"] = Field("set", description="how reference models are trained")
+    reference_epochs: float = Field(1.0, gt=0, le=1, description="share of the epochs that reference models train")
+    score: Literal["tm", "matched"] = Field(
+        "tm",
+        description="who is chosen: of most task accuracy for its attack success (tm), or of least attack success among"
+        " those as accurate as the best (matched)",
+    )
+    exponent: float = Field(1.0, ge=0, description="of the attack success in the TM-score")
 
-    @field_validator("strategies", mode="before")
+    @field_validator("strategies", "prune", "grow", "testers", mode="before")
     @classmethod
-    def _one(cls, strategies: Any) -> Any:
-        return [strategies] if isinstance(strategies, str) else strategies  # as --option strategies=A/B gives it
+    def _one(cls, given: Any) -> Any:
+        return [given] if isinstance(given, str) else given  # as --option strategies=A/B gives it
 
     @field_validator("strategies")
     @classmethod
@@ -56,18 +78,65 @@ class SafeCompressOptions(DynamicOptions):
             raise ValueError("at least one strategy is needed")
         return strategies
 
+    @field_validator("prune", "grow")
+    @classmethod
+    def _rules(cls, names: tuple[str, ...], field: ValidationInfo) -> tuple[str, ...]:
+        rules = prune.RULES if field.field_name == "prune" else grow.RULES
+        for name in names:
+            if name not in rules:
+                raise ValueError(str(unknown(f"{field.field_name} rule", name, rules)))
+        return names
+
+    @field_validator("testers")
+    @classmethod
+    def _testers(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            require_known(names)
+        except UserError as error:
+            raise ValueError(str(error)) from None
+        return names
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.prune or self.grow:
+            if "strategies" in self.model_fields_set:
+                raise ValueError("strategies and prune or grow both say which candidates there are: give one of them")
+            if not (self.prune and self.grow):
+                given, missing = ("prune", "grow") if self.prune else ("grow", "prune")
+                raise ValueError(f"{given} alone makes no candidates: give {missing} too")
+        return self
+
+    @property
+    def candidates(self) -> tuple[tuple[str, str], ...]:
+        """(prune rule, grow rule) of each."""
+        if self.prune:
+            return tuple(itertools.product(self.prune, self.grow))
+        return tuple(_pair(strategy) for strategy in self.strategies)
+
+    @property
+    def tested_by(self) -> tuple[str, ...]:
+        """The attacker's testers and those named, each once."""
+        names = (*_ATTACKERS.get(self.attacker or "", ()), *self.testers) or _ATTACKERS["both"]
+        return tuple(dict.fromkeys(names))
+
 
 class SafeCompress(DynamicSparse):
     alone = "its method takes training steps of its own"
 
     def __init__(self, options: SafeCompressOptions, context: Context) -> None:
-        super().__init__(options, context, _pair(options.strategies[0]))
+        super().__init__(options, context, options.candidates[0])
         self.selection = options
-        attackers = _ATTACKERS[options.attacker]
-        self.test = SafetyTest(context, attackers, options.test_samples, options.first_steps, options.attacker_steps)
+        effort = Effort(
+            options.first_steps,
+            options.attacker_steps,
+            options.references,
+            options.reference_method,
+            options.reference_epochs,
+        )
+        self.test = SafetyTest(context, options.tested_by, options.test_samples, effort)
 
     def begin(self, training: Training) -> None:
-        self.test.require_open(training.module)
+        self.test.begin(training.module)
         super().begin(training)
 
     def change(self, training: Training, gradients: dict[str, Tensor]) -> None:
@@ -83,30 +152,31 @@ class SafeCompress(DynamicSparse):
         ahead = min(self.interval(training) - self.gradient_steps(training), training.total_steps - training.step)
         steps = min(self.selection.candidate_steps, ahead)
         tried, seen = [], []
-        for strategy in self.selection.strategies:
+        for strategy in self.selection.candidates:
             training.restore(base)
-            training.set_masks(self.candidate(training, gradients, _pair(strategy)))
+            training.set_masks(self.candidate(training, gradients, strategy))
             for _ in range(steps):
                 training.one_step()
             training.require_finite()
             seen.append(self.test.observe(training.module))
             tried.append(training.state())
         outcomes = self.test.judge(seen)
-        scores = [outcome.score(self.selection.exponent) for outcome in outcomes]
+        exponent, matched = self.selection.exponent, self.selection.score == "matched"
+        scores = matched_scores(outcomes) if matched else tm_scores(outcomes, exponent)
         best = scores.index(max(scores))
-        for number, (strategy, outcome) in enumerate(zip(self.selection.strategies, outcomes, strict=True)):
+        for number, (strategy, outcome) in enumerate(zip(self.selection.candidates, outcomes, strict=True)):
             training.log(
                 {
                     "event": "candidate",
                     "step": base["step"],
-                    "strategy": strategy,
+                    "strategy": "/".join(strategy),
                     "task_accuracy": outcome.task,
-                    "attack_accuracy": outcome.attack,
+                    "attack_success": outcome.attack,
                     "score": scores[number],
                     "chosen": number == best,
                 }
             )
-        self.strategy = _pair(self.selection.strategies[best])
+        self.strategy = self.selection.candidates[best]
         training.restore(tried[best])
 
     def state(self) -> dict[str, Any]:

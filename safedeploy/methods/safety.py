@@ -2,150 +2,121 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from safedeploy.artifacts.base import Features, Unopenable
+from safedeploy.artifacts.base import Artifact
+from safedeploy.artifacts.remember import remember
 from safedeploy.artifacts.torch import TorchArtifact
-from safedeploy.attacks.membership import neural, neural_black, neural_white
-from safedeploy.data.samples import Samples
-from safedeploy.errors import UserError
 from safedeploy.methods.base import Context
-from safedeploy.seeds import derive, numpy_generator
+from safedeploy.methods.testers import make_tester
+from safedeploy.methods.testers.base import Effort, divide, some
+from safedeploy.methods.testers.references import from_state, to_state, train_references
 
-AttackerName = Literal["black", "white"]
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Outcome:
-    """One candidate: `task` accuracy on validation, `attack` balanced accuracy by attacker."""
+    """One candidate: which validation samples it answers right, (n,), and the success of the `attack` by tester."""
 
-    task: float
-    attack: dict[AttackerName, float]
+    right: NDArray[np.bool_]
+    attack: dict[str, float]
 
-    def score(self, exponent: float) -> float:
-        """TM-score: task accuracy over the strongest attacker's accuracy (to `exponent`).
+    @property
+    def task(self) -> float:
+        """Accuracy."""
+        return float(self.right.mean())
 
-        The papers name it; this form is our reading. An attacker below ½ counts as ½: what it falls short of a coin
-        toss is chance, not privacy.
-        """
-        return float(self.task / max(0.5, *self.attack.values()) ** exponent)
+    @property
+    def strongest(self) -> float:
+        """Of the testers, at least ½: what an attacker falls short of a coin toss is chance, not privacy."""
+        return max(0.5, *self.attack.values())
+
+
+def tm_scores(outcomes: Sequence[Outcome], exponent: float) -> list[float]:
+    """TM-score: task accuracy over the strongest attacker's success (to `exponent`).
+
+    The papers name it; this form is our reading.
+    """
+    return [outcome.task / outcome.strongest**exponent for outcome in outcomes]
+
+
+def matched_scores(outcomes: Sequence[Outcome]) -> list[float]:
+    """1 − the strongest attacker's success, for candidates as accurate as the best; for others how far they are behind.
+
+    As accurate: behind by no more than a standard error of that difference, √(samples that only one of the two answers
+    right) / n (McNemar 1947). So lost fit, which lowers attacks too, buys nothing.
+    """
+    best = max(outcomes, key=lambda outcome: outcome.task)
+    scores = []
+    for outcome in outcomes:
+        error = float(np.sqrt((outcome.right != best.right).sum()) / len(best.right))
+        behind = best.task - outcome.task
+        scores.append(1 - outcome.strongest if behind <= error else -behind)
+    return scores
 
 
 @dataclass(frozen=True, eq=False)
 class Observation:
-    """A candidate's answers on the four parts of the known samples, and its task accuracy."""
+    """A candidate's answers on validation, right or not, and what each tester wanted of it."""
 
-    task: float
-    inputs: dict[AttackerName, list[neural.Inputs]]
+    right: NDArray[np.bool_]
+    seen: dict[str, Any]
 
 
 class SafetyTest:
-    """Fits attackers on one half of the known samples, judges on the other half; never sees an evaluation role."""
+    """Testers learn from one half of the known samples, are judged on the other; never an evaluation role."""
 
-    def __init__(
-        self, context: Context, attackers: tuple[AttackerName, ...], samples: int, first_steps: int, steps: int
-    ) -> None:
-        self.context, self.names = context, attackers
-        self.first_steps, self.steps = first_steps, steps
-        self.attackers: dict[AttackerName, nn.Module] = {}
-        self.tests = 0
-        halves = [_halves(side, samples, context.seed) for side in (context.members, context.nonmembers)]
-        self._known = [half for pair in halves for half in pair]  # members: fit, judge; non-members: fit, judge
-        validation = _some(context.validation, 2 * samples, context.seed)
-        self._labels = [part.y for part in (*self._known, validation)]
-        self._x = np.concatenate([part.x for part in (*self._known, validation)])
-        self._cuts = np.cumsum([len(labels) for labels in self._labels])[:-1]
+    def __init__(self, context: Context, names: Sequence[str], samples: int, effort: Effort) -> None:
+        self.context, self.effort = context, effort
+        self.known = divide(context, samples)
+        self.validation = some(context.validation, 2 * samples, context.seed)
+        self.testers = {name: make_tester(name, self.known, context, effort) for name in names}
+        self._inner = any(tester.inner for tester in self.testers.values())
+        self._comparing = [tester for tester in self.testers.values() if tester.compares]
 
-    def require_open(self, module: nn.Module) -> None:
-        """Raises UserError where the white-box attacker cannot look inside."""
-        if "white" in self.names:
-            try:
-                self._artifact(module).unpack()
-            except Unopenable as closed:
-                raise UserError(f"no white-box attacker can be simulated: {closed}; use --attacker black") from None
+    def begin(self, module: nn.Module) -> None:
+        """Before the first step: reference models are trained. Raises UserError where a tester cannot attack it."""
+        artifact = self._artifact(module)
+        for tester in self.testers.values():
+            if not tester.compares:
+                tester.begin(artifact)
+        if self._comparing:
+            references = train_references(self.known, self.context, self.effort)
+            for tester in self._comparing:
+                tester.references = references
+                tester.begin(artifact)
 
     def observe(self, module: nn.Module) -> Observation:
-        """One forward pass serves the task accuracy and every attacker."""
+        """One forward pass serves the task accuracy and every tester."""
         artifact = self._artifact(module)
-        if "white" in self.names:
-            features = artifact.unpack().features(self._x)
-        else:
-            features = _without_penultimate(artifact.logits(self._x))
-        logits, penultimate = (np.split(part, self._cuts) for part in (features.logits, features.penultimate))
-        task = float((logits[-1].argmax(1) == self._labels[-1]).mean())
-        inputs: dict[AttackerName, list[neural.Inputs]] = {
-            name: [_inputs(name, Features(logits[i], penultimate[i]), self._labels[i]) for i in range(4)]
-            for name in self.names
-        }
-        return Observation(task, inputs)
+        if self._inner:
+            artifact.unpack()
+        right = artifact.logits(self.validation.x).argmax(1) == self.validation.y
+        return Observation(right, {name: tester.observe(artifact) for name, tester in self.testers.items()})
 
     def judge(self, observations: Sequence[Observation]) -> list[Outcome]:
-        """The attackers train on all candidates' answers together: one fit serves all, and all meet the same one."""
-        attack: list[dict[AttackerName, float]] = [{} for _ in observations]
-        for name in self.names:
-            fit_in, _, fit_out, _ = (_pool([seen.inputs[name][part] for seen in observations]) for part in range(4))
-            cold = name not in self.attackers
-            if cold:
-                self.attackers[name] = self._fitted_scale(name, fit_in, fit_out)
-            network = self.attackers[name]
-            steps = self.first_steps if cold else self.steps
-            seed = derive(self.context.seed, "safety test", self.tests)
-            neural.train_steps(network, fit_in, fit_out, steps, neural.Fitting(batch_size=64), seed)
-            for number, seen in enumerate(observations):
-                caught = (neural.score(network, seen.inputs[name][1]) > 0).mean()
-                spared = (neural.score(network, seen.inputs[name][3]) <= 0).mean()
-                attack[number][name] = 0.5 * float(caught + spared)
-        self.tests += 1
-        return [Outcome(seen.task, found) for seen, found in zip(observations, attack, strict=True)]
+        found = {name: tester.judge([one.seen[name] for one in observations]) for name, tester in self.testers.items()}
+        return [
+            Outcome(one.right, {name: values[number] for name, values in found.items()})
+            for number, one in enumerate(observations)
+        ]
 
     def state(self) -> dict[str, Any]:
-        attackers = {name: network.state_dict() for name, network in self.attackers.items()}
-        return {"tests": self.tests, "attackers": attackers}
+        state: dict[str, Any] = {"testers": {name: tester.state() for name, tester in self.testers.items()}}
+        if self._comparing and self._comparing[0].references is not None:
+            state["references"] = to_state(self._comparing[0].references, self.known)
+        return state
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.tests = state["tests"]
-        for name, weights in state["attackers"].items():
-            width = len(weights["standardise_features.std"]) if name == "white" else 0
-            self.attackers[name] = self._network(name, width)
-            self.attackers[name].load_state_dict(weights)
+        for name, tester in self.testers.items():
+            tester.restore(state["testers"][name])
+        if "references" in state:
+            references = from_state(state["references"], self.known)
+            for tester in self._comparing:
+                tester.references = references
 
-    def _artifact(self, module: nn.Module) -> TorchArtifact:
-        return TorchArtifact(module, "candidate", self.context.input_shape, self.context.classes)
-
-    def _network(self, name: AttackerName, features: int) -> nn.Module:
-        if name == "black":
-            return neural_black.make_network(self.context.classes, self.context.seed)
-        return neural_white.make_network(self.context.classes, features, self.context.seed)
-
-    def _fitted_scale(self, name: AttackerName, members: neural.Inputs, nonmembers: neural.Inputs) -> nn.Module:
-        network = self._network(name, members[-1].shape[1] if name == "white" else 0)
-        network.fit_scale(*(torch.cat([a, b]) for a, b in zip(members, nonmembers, strict=True)))  # type: ignore[operator]
-        return network
-
-
-def _without_penultimate(logits: NDArray[np.float32]) -> Features:
-    return Features(logits, np.empty((len(logits), 0), np.float32))
-
-
-def _pool(parts: Sequence[neural.Inputs]) -> neural.Inputs:
-    return tuple(torch.cat(pieces) for pieces in zip(*parts, strict=True))
-
-
-def _inputs(name: AttackerName, features: Features, labels: NDArray[np.int64]) -> tuple[Tensor, ...]:
-    return neural_black.inputs(features.logits, labels) if name == "black" else neural_white.inputs(features, labels)
-
-
-def _halves(side: Samples, samples: int, seed: int) -> tuple[Samples, Samples]:
-    """Two disjoint halves of at most `samples` each, drawn by seed."""
-    drawn = _some(side, 2 * min(samples, len(side.y) // 2), seed)
-    return Samples(drawn.x[0::2], drawn.y[0::2]), Samples(drawn.x[1::2], drawn.y[1::2])
-
-
-def _some(side: Samples, samples: int, seed: int) -> Samples:
-    chosen = numpy_generator(seed, "safety test").permutation(len(side.y))[:samples]
-    return Samples(side.x[chosen], side.y[chosen])
+    def _artifact(self, module: nn.Module) -> Artifact:
+        return remember(TorchArtifact(module, "candidate", self.context.input_shape, self.context.classes))
