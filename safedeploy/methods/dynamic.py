@@ -8,7 +8,7 @@ from torch import Tensor
 from safedeploy.methods.base import Context, Options
 from safedeploy.seeds import torch_generator
 from safedeploy.sparsity.budget import erk
-from safedeploy.sparsity.masks import random_masks, rescale, shapes
+from safedeploy.sparsity.masks import largest_masks, random_masks, rescale, shapes
 from safedeploy.sparsity.update import cosine_rate, update
 from safedeploy.training.hooks import Hooks
 from safedeploy.training.loop import Training
@@ -41,7 +41,10 @@ class DynamicOptions(Options):
 
 
 class DynamicSparse(Hooks):
-    """ERK masks at the start, one `strategy` = (prune rule, grow rule) at every interval."""
+    """ERK masks at the start, one `strategy` = (prune rule, grow rule) at every interval.
+
+    Fresh weights are masked at random and rescaled; of trained ones (`--init`) the largest are kept as they are.
+    """
 
     def __init__(self, options: DynamicOptions, context: Context, strategy: tuple[str, str]) -> None:
         self.options, self.context, self.strategy = options, context, strategy
@@ -49,6 +52,9 @@ class DynamicSparse(Hooks):
 
     def begin(self, training: Training) -> None:
         counts = erk(shapes(training.module), self.context.density)
+        if self.context.model.init is not None:
+            training.set_masks(largest_masks(training.module, counts))
+            return
         masks = random_masks(training.module, counts, torch_generator(self.context.seed, "masks"))
         training.set_masks(masks)
         rescale(training.masked_weights(), masks)
