@@ -16,33 +16,47 @@ from safedeploy.training.together import Together
 
 @dataclass(frozen=True)
 class Entry:
+    """private: it looks at members through nothing but the gradient of each, so DP-SGD's guarantee holds beside it."""
+
     module: str
     options: str
     sparse: bool
     structures: tuple[str, ...] = ("irregular",)
+    private: bool = False
 
 
 @dataclass(frozen=True)
 class Defence:
-    """teaches: it says what members are taught in place of their labels, of which there can be one."""
+    """teaches: it says what members are taught in place of their labels, of which there can be one.
+
+    private: as of a method.
+    """
 
     module: str
     options: str
     teaches: bool = False
+    private: bool = False
 
 
 METHODS = {
-    "dense": Entry("dense", "DenseOptions", sparse=False),
-    "magnitude": Entry("magnitude", "MagnitudeOptions", sparse=True, structures=("irregular", "channel")),
-    "rigl": Entry("rigl", "RiglOptions", sparse=True),
+    "dense": Entry("dense", "DenseOptions", sparse=False, private=True),
+    "magnitude": Entry("magnitude", "MagnitudeOptions", sparse=True, structures=("irregular", "channel"), private=True),
+    "rigl": Entry("rigl", "RiglOptions", sparse=True, private=True),
     "safecompress": Entry("safecompress", "SafeCompressOptions", sparse=True),
-    "set": Entry("set", "SetOptions", sparse=True),
+    "set": Entry("set", "SetOptions", sparse=True, private=True),
 }
+
+DP = "dpsgd"
 
 DEFENCES = {
     "adv-reg": Defence("adversarial", "AdvRegOptions"),
     "crossfit": Defence("crossfit", "CrossFitOptions", teaches=True),
-    "label-smoothing": Defence("label_smoothing", "LabelSmoothingOptions", teaches=True),
+    DP: Defence("dpsgd", "DpSgdOptions"),
+    "early-stop": Defence("early_stop", "EarlyStopOptions", private=True),
+    "hamp": Defence("hamp", "HampOptions", teaches=True),
+    "label-smoothing": Defence("label_smoothing", "LabelSmoothingOptions", teaches=True, private=True),
+    "ppb": Defence("ppb", "PpbOptions"),
+    "relaxloss": Defence("relaxloss", "RelaxLossOptions", teaches=True),
 }
 
 
@@ -76,7 +90,9 @@ def make_method(recipe: MethodRecipe, context: Context) -> Hooks:
     hooks: Hooks = make(options, context)
     if not recipe.defences:
         return hooks
-    return Together({recipe.name: hooks, **{name: _defence(recipe, name, context) for name in recipe.defences}})
+    parts = {recipe.name: hooks, **{name: _defence(recipe, name, context) for name in recipe.defences}}
+    # what DP-SGD has made of the gradients is all that the others may see of them
+    return Together(dict(sorted(parts.items(), key=lambda part: part[0] != DP)))
 
 
 def _defence(recipe: MethodRecipe, name: str, context: Context) -> Hooks:
@@ -109,6 +125,19 @@ def _require_together(recipe: MethodRecipe) -> None:
     for name in recipe.defences:
         if name not in DEFENCES:
             raise unknown("defence", name, DEFENCES)
+    if DP in recipe.defences:
+        _require_private(recipe)
     teaching = [name for name in recipe.defences if DEFENCES[name].teaches]
     if len(teaching) > 1:
         raise UserError(f"--defence {teaching[0]} and {teaching[1]} both say what members are taught: keep one of them")
+
+
+def _require_private(recipe: MethodRecipe) -> None:
+    """Beside DP-SGD nothing may look at members but through their gradients."""
+    more = f"does more with members than --defence {DP} can make private"
+    if not METHODS[recipe.name].private:
+        able = ", ".join(name for name, entry in METHODS.items() if entry.private)
+        raise UserError(f"--method {recipe.name} {more}: choose one of {able}")
+    for name in recipe.defences:
+        if name != DP and not DEFENCES[name].private:
+            raise UserError(f"--defence {name} {more}: leave out one of them")
