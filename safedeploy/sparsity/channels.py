@@ -1,57 +1,31 @@
-"""Channel sparsity: whole channels masked together, so that they can be removed from the model that ships."""
+"""How many channels each coupled group keeps: whole steps of them, ranked over the network by a score."""
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from safedeploy.errors import UserError
-from safedeploy.sparsity.coupled import Group, coupled_channels
-from safedeploy.sparsity.masks import Masks, prunable
-
-Importance = Callable[[Mapping[str, Tensor], Group], Tensor]  # parameters by name, group -> (channels,) score
+from safedeploy.sparsity.coupled import Group
 
 FLOOR = 0.125  # of a group's channels: below, a layer is a bottleneck that fine-tuning does not repair
 
-
-def magnitude(parameters: Mapping[str, Tensor], group: Group) -> Tensor:
-    """The Euclidean norm of everything that goes with a channel (Fang et al. 2023, DepGraph, section 3.3)."""
-    total = torch.zeros(group.channels, dtype=torch.float64)
-    for slot in group.slots:
-        if slot.name in parameters:
-            value = parameters[slot.name].detach().cpu().double().movedim(slot.dim, 0)
-            along = value.reshape(len(value), -1).square().sum(dim=1)
-            total += along[slot.places].sum(dim=1)
-    return total.sqrt()
+Shape = tuple[int, ...]
 
 
-def channel_masks(
-    module: nn.Module, input_shape: Sequence[int], density: float, importance: Importance = magnitude
-) -> Masks:
-    """Masks that leave the share `density` of the prunable weights, or as much less as whole channels make it.
+def channel_sizes(
+    prunable: Mapping[str, Shape], groups: Mapping[str, Group], scores: Mapping[str, Tensor], density: float
+) -> dict[str, int]:
+    """Channels kept by group, so that the share `density` of the prunable weights is left, or as much less as whole
+    steps make it.
 
-    A mask for every parameter that channels are removed from: weights, biases, scales and shifts of batch norms; a
-    batch norm's statistics need none, what it answers for a channel without scale and shift is zero. All channels are
-    ranked at once, by their importance in units of their group's mean; each group keeps FLOOR of its channels, in
-    whole steps of `step`. Raises UserError where the module has no removable channels or too few for the density.
+    scores: (channels,) of each group. All channels are ranked at once, by their score in units of their group's mean
+    (with norms for scores: Fang et al. 2023, DepGraph, section 3.3); each group keeps FLOOR of its channels, in whole
+    steps of `step`. Raises UserError where that leaves too many for the density.
     """
-    groups = coupled_channels(module, input_shape)
-    if not groups:
-        raise UserError("--structure channel: this model has no channels that can be removed; use irregular")
-    parameters = dict(module.named_parameters())
-    ranks = [_ranks(importance(parameters, group)) for group in groups]
-    kept = _budgeted(module, groups, ranks, density)
-    masks: Masks = {}
-    for group, (order, _), count in zip(groups, ranks, kept, strict=True):
-        gone = order[: group.channels - count]
-        for slot in group.slots:
-            if slot.name in parameters:
-                weight = parameters[slot.name]
-                mask = masks.setdefault(slot.name, torch.ones_like(weight, dtype=torch.bool))
-                mask.index_fill_(slot.dim, slot.places[gone].flatten().to(weight.device), False)
-    return masks
+    rising = [_rising(scores[name]) for name in groups]
+    return dict(zip(groups, _budgeted(prunable, list(groups.values()), rising, density), strict=True))
 
 
 def step(channels: int) -> int:
@@ -59,30 +33,27 @@ def step(channels: int) -> int:
     return 16 if channels >= 32 else 8 if channels >= 16 else 4
 
 
-def _ranks(score: Tensor) -> tuple[Tensor, list[float]]:
-    """Channels from the least important, ties by position, and their scores in units of the mean, rising."""
-    order = score.argsort(stable=True)
-    return order, (score[order] / score.mean().clamp_min(1e-30)).tolist()
+def _rising(score: Tensor) -> list[float]:
+    """A group's scores from the least, in units of their mean."""
+    score = score.detach().cpu().double()
+    return (score.sort().values / score.mean().clamp_min(1e-30)).tolist()
 
 
 def _budgeted(
-    module: nn.Module, groups: Sequence[Group], ranks: Sequence[tuple[Tensor, list[float]]], density: float
+    prunable: Mapping[str, Shape], groups: Sequence[Group], ranks: Sequence[list[float]], density: float
 ) -> list[int]:
     """Channels kept by group: those above one score for all groups, the lowest that leaves no more than the density.
 
     What whole steps leave of the budget is given back, to the group with the highest score below, while it lasts.
     """
-    sizes = {name: weight.shape for name, weight in prunable(module).items()}
-    everything = sum(shape.numel() for shape in sizes.values())
-    scores = sorted({score for _, rising in ranks for score in rising})
+    everything = sum(math.prod(shape) for shape in prunable.values())
+    scores = sorted({score for rising in ranks for score in rising})
 
     def kept(cut: float) -> list[int]:
-        return [
-            _kept(group.channels, bisect_left(rising, cut)) for group, (_, rising) in zip(groups, ranks, strict=True)
-        ]
+        return [_kept(group.channels, bisect_left(rising, cut)) for group, rising in zip(groups, ranks, strict=True)]
 
     def share(counts: Sequence[int]) -> float:
-        return _left(sizes, groups, counts) / everything
+        return _left(prunable, groups, counts) / everything
 
     cuts = [*scores, math.inf]
     number = bisect_left(cuts, True, key=lambda cut: share(kept(cut)) <= density)
@@ -95,7 +66,7 @@ def _budgeted(
     counts = kept(cuts[number])
     waiting = [number for number, group in enumerate(groups) if counts[number] < group.channels]
     while waiting:
-        best = max(waiting, key=lambda number: ranks[number][1][groups[number].channels - counts[number] - 1])
+        best = max(waiting, key=lambda number: ranks[number][groups[number].channels - counts[number] - 1])
         more = [*counts]
         more[best] = min(groups[best].channels, counts[best] + step(groups[best].channels))
         if share(more) <= density:
@@ -112,9 +83,9 @@ def _kept(channels: int, gone: int) -> int:
     return min(channels, math.ceil(least / whole) * whole)
 
 
-def _left(sizes: Mapping[str, torch.Size], groups: Sequence[Group], kept: Sequence[int]) -> int:
+def _left(prunable: Mapping[str, Shape], groups: Sequence[Group], kept: Sequence[int]) -> int:
     """Prunable weights left when each group keeps so many channels."""
-    extents = {name: list(shape) for name, shape in sizes.items()}
+    extents = {name: list(shape) for name, shape in prunable.items()}
     for group, count in zip(groups, kept, strict=True):
         for slot in group.slots:
             if slot.name in extents:

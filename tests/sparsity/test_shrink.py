@@ -10,15 +10,14 @@ from torch import nn
 
 from safedeploy.errors import UserError
 from safedeploy.models.zoo import build_model
-from safedeploy.sparsity.channels import channel_masks
 from safedeploy.sparsity.shrink import shrink
-from safedeploy.sparsity.structure import as_shipped
+from safedeploy.sparsity.structure import as_shipped, masks_by_magnitude
 
 
 @pytest.mark.parametrize("name", ZOO)
 def test_the_smaller_model_answers_as_the_masked_one(name):
     module = as_trained(build_model(name, ZOO[name], 10, 0))
-    masked(module, channel_masks(module, ZOO[name], 0.3))
+    masked(module, masks_by_magnitude(module, ZOO[name], 0.3, "channel"))
     smaller = shrink(module, ZOO[name])
     x = torch.randn(4, *ZOO[name], generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
@@ -54,7 +53,9 @@ def test_it_is_what_torch_pruning_cuts():
 
 def test_layers_know_their_new_sizes():
     module = as_trained(build_model("mobilenet_v2", ZOO["mobilenet_v2"], 10, 0))
-    smaller = shrink(masked(module, channel_masks(module, ZOO["mobilenet_v2"], 0.3)), ZOO["mobilenet_v2"])
+    smaller = shrink(
+        masked(module, masks_by_magnitude(module, ZOO["mobilenet_v2"], 0.3, "channel")), ZOO["mobilenet_v2"]
+    )
     for layer in smaller.modules():
         if isinstance(layer, nn.Conv2d):
             assert layer.weight.shape[:2] == (layer.out_channels, layer.in_channels // layer.groups)
@@ -105,7 +106,7 @@ class FixedWidth(nn.Module):
 def test_a_forward_that_fixes_a_width_is_refused_in_a_line():
     module = FixedWidth()
     with pytest.raises(UserError, match="without its empty channels this model fails") as told:
-        shrink(masked(module, channel_masks(module, (3,), 0.7)), (3,))
+        shrink(masked(module, masks_by_magnitude(module, (3,), 0.7, "channel")), (3,))
     assert "\n" not in str(told.value)
 
 

@@ -1,0 +1,141 @@
+"""Groups of weights that are kept or removed together: their norms, and the masks that follow from which are kept."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from safedeploy.sparsity.coupled import Group
+from safedeploy.sparsity.masks import Masks
+
+Kept = dict[str, Tensor]  # name of a unit set -> (k,) bool, True where the unit is kept
+Tensors = Mapping[str, Tensor]  # parameter name -> values in its shape
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Which unit each value of one parameter belongs to.
+
+    index: int64, of as many axes as the parameter, of size 1 along an axis where the unit does not change; the number
+    of units where a value belongs to none. None: each value is a unit of its own. reads: the weights that multiply what
+    a channel answers, not those it is computed with. pattern: a kept unit, a 3 × 3 kernel, keeps one pattern's places.
+    """
+
+    name: str
+    index: Tensor | None
+    reads: bool = False
+    pattern: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class UnitSet:
+    """`size` units that share a budget. cost: prunable weights that a kept one keeps, in the mean of them.
+
+    weights: the shape of the layer they are of. row: an N:M structure keeps as many of every `row` consecutive units.
+    """
+
+    size: int
+    cost: float
+    weights: tuple[int, ...]
+    parts: tuple[Part, ...]
+    row: int | None = None
+    group: Group | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """All units of a module. shapes: of every parameter that has any. prunable: of every prunable weight.
+
+    library: (p, 3, 3) bool, the patterns of a pattern structure.
+    """
+
+    structure: str
+    sets: dict[str, UnitSet]
+    shapes: dict[str, tuple[int, ...]]
+    prunable: dict[str, tuple[int, ...]]
+    library: Tensor | None = None
+
+    @property
+    def single(self) -> bool:
+        """Whether every unit is one weight."""
+        return all(one.cost == 1 and len(one.parts) == 1 for one in self.sets.values())
+
+    def totals(self, tensors: Tensors) -> dict[str, Tensor]:
+        """The sum of each unit's values (k,), which of a unit of one weight is the weight with its sign.
+
+        A parameter that `tensors` lacks counts for nothing.
+        """
+        found = {}
+        for name, one in self.sets.items():
+            parts = [_gathered(tensors[part.name], part, one.size) for part in one.parts if part.name in tensors]
+            found[name] = sum(parts[1:], start=parts[0])
+        return found
+
+    def norms(self, parameters: Tensors) -> dict[str, Tensor]:
+        """The Euclidean norm of each unit (k,), which autograd follows; its gradient at a unit of zeros is zero."""
+        squares = self.totals({name: value.square() for name, value in parameters.items() if name in self.shapes})
+        return {name: _root(value) for name, value in squares.items()}
+
+    def pool(self, tensors: Tensors, power: float = 2) -> dict[str, Tensor]:
+        """(Σ |value|^power)^(1/power) of each unit (k,): its Euclidean norm where nothing else is said."""
+        with torch.no_grad():
+            powers = {name: value.abs() ** power for name, value in tensors.items() if name in self.shapes}
+            return {name: value ** (1 / power) for name, value in self.totals(powers).items()}
+
+    def held(self, masks: Tensors) -> Kept:
+        """Which units are kept in masks that `spread` made: the way back. A parameter without a mask is kept."""
+        found = {}
+        for name, one in self.sets.items():
+            parts = [part for part in one.parts if part.name in masks]
+            first = masks[parts[0].name] if parts else None
+            kept = torch.zeros(one.size, dtype=torch.bool, device=None if first is None else first.device)
+            for part in parts:
+                kept |= _gathered(masks[part.name].float(), part, one.size) > 0
+            found[name] = kept if parts else ~kept
+        return found
+
+    def spread(self, kept: Kept, guide: Tensors | None = None, *, reading: bool = False) -> Masks:
+        """Masks that keep the values of which every unit is kept.
+
+        guide: in a pattern structure, the values that say which pattern of the library a kernel has: the one that keeps
+        the largest norm of them. reading: masks of the weights that read a channel alone.
+        """
+        masks: Masks = {}
+        for name, one in self.sets.items():
+            padded = torch.cat([kept[name], kept[name].new_ones(1)])
+            for part in one.parts:
+                if reading and not part.reads:
+                    continue
+                shape = self.shapes[part.name]
+                stays = kept[name].view(shape) if part.index is None else padded[part.index.to(padded.device)]
+                if part.pattern:
+                    stays = stays & self.patterns(part.name, guide)
+                before = masks.get(part.name)
+                masks[part.name] = (stays if before is None else before & stays).expand(shape)
+        return {name: mask.clone(memory_format=torch.contiguous_format) for name, mask in masks.items()}
+
+    def patterns(self, name: str, guide: Tensors | None) -> Tensor:
+        """(outputs, inputs, 3, 3) bool: each kernel's pattern, the first of the library where the guide is all zero."""
+        if self.library is None or guide is None:
+            raise ValueError("a pattern structure needs its library, and values to choose patterns by")
+        values = guide[name].detach().square()
+        library = self.library.to(values.device)
+        left = torch.einsum("oihw,phw->oip", values, library.to(values.dtype))
+        return library[left.argmax(dim=2)]
+
+
+def _gathered(value: Tensor, part: Part, size: int) -> Tensor:
+    """(size,): the sum of a parameter's values by unit."""
+    if part.index is None:
+        return value.reshape(-1)
+    same = [axis for axis, extent in enumerate(part.index.shape) if extent == 1 and value.shape[axis] != 1]
+    summed = value.sum(dim=same, keepdim=True) if same else value
+    index = part.index.to(value.device).reshape(-1)
+    return summed.new_zeros(size + 1).index_add(0, index, summed.reshape(-1))[:size]
+
+
+def _root(squares: Tensor) -> Tensor:
+    """√x with gradient 0, not ∞, at 0."""
+    positive = squares > 0
+    return torch.where(positive, torch.where(positive, squares, 1.0).sqrt(), 0.0)
