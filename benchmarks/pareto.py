@@ -1,0 +1,138 @@
+"""Every training method at matched accuracy: leakage against test accuracy against encoded size, judged by strong attacks.
+
+python -m benchmarks.pareto --data location30 --data-root DIR --cache DIR --json F --plot F.png
+python -m benchmarks.pareto --data digits --methods dense set set+crossfit:weight=0.9 --densities 0.1 0.2
+python -m benchmarks.pareto --recipe benchmarks/pareto-cifar10.toml --densities 0.05 0.1 0.2 --models 64 --cache DIR
+
+A method is METHOD[:KEY=VALUE,…][+DEFENCE[:KEY=VALUE,…]]…; those that keep every weight are trained at density 1 alone. Of
+each, `--models` are trained on halves of one pool, exported to ONNX and encoded; `--victims` of them are judged, each
+with the others, trained the same way, as references, on evaluation roles (pareto_cells, pareto_judge). Dense training
+and its early stops are the control that every method is matched with (pareto_frontier). Cells are kept in `--cache`, and
+a run that was cut off goes on model by model. A row is a victim and an attack.
+"""
+
+import argparse
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import machine, parser, report
+from benchmarks.pareto_cells import Pool, cell
+from benchmarks.pareto_frontier import plot, summary
+from benchmarks.pareto_judge import ALONE, STRONGEST, WITH_REFERENCES, rows
+from safedeploy.compose import make_recipe
+from safedeploy.methods.registry import METHODS
+from safedeploy.recipe import MethodRecipe, Recipe, read_recipe, validate
+
+# what differs from the defaults of the data set, so that all three take about an hour on two cores
+SETTINGS: dict[str, dict[str, Any]] = {
+    "digits": {"training": {"epochs": 60}},
+    "location30": {},
+    "fashion-mnist": {"split": {"known": 0.04, "evaluation": 0.04, "validation": 0.05}},
+}
+STOPS = {"digits": (3, 6, 10, 15, 30), "location30": (4, 5, 7, 9, 15), "fashion-mnist": (2, 4, 7, 10, 14)}
+METHODS_COMPARED = (
+    "dense",
+    "dense+label-smoothing",
+    "dense+relaxloss",
+    "dense+ppb",
+    "dense+hamp",
+    "dense+crossfit",
+    "magnitude",
+    "set",
+    "rigl",
+    "safecompress",
+    "set+crossfit",
+    "safecompress+crossfit",
+)
+
+
+def base_recipe(data: str, given: argparse.Namespace) -> Recipe:
+    if given.recipe:
+        return read_recipe(given.recipe)
+    recipe = make_recipe(data=data, data_root=given.data_root, method="dense", seed=given.seed)
+    content = recipe.model_dump(exclude_none=True)
+    for section, values in SETTINGS.get(data, {}).items():
+        content[section] = {**content[section], **values}
+    return validate(content, "the options")
+
+
+def parse(text: str, density: float) -> MethodRecipe:
+    """METHOD[:KEY=VALUE,…][+DEFENCE[:KEY=VALUE,…]]…"""
+    (name, options), *defences = [_named(part) for part in re.split(r"\+(?=[a-z])", text)]
+    return MethodRecipe(name=name, density=density, options=options, defences=dict(defences))
+
+
+def _named(text: str) -> tuple[str, dict[str, Any]]:
+    name, _, rest = text.partition(":")
+    pairs = (pair.partition("=") for pair in rest.split(",") if pair)
+    return name, {key: value.split("|") if "|" in value else value for key, _, value in pairs}
+
+
+def cells(data: str, given: argparse.Namespace) -> list[tuple[str, float]]:
+    """Every (method, density) to be measured; dense and its early stops first."""
+    stops = given.stops or STOPS.get(data, ())
+    wanted = [*given.methods, *(f"dense+early-stop:epochs={epochs}" for epochs in stops)]
+    found = []
+    for method in wanted:
+        sparse = METHODS[parse(method, 1.0).name].sparse
+        found += [(method, density) for density in (given.densities if sparse else [1.0])]
+    return found
+
+
+def measure(data: str, given: argparse.Namespace, cache: Path) -> list[dict[str, Any]]:
+    base = base_recipe(data, given)
+    pool, found = Pool(base), []
+    names = [*ALONE, *WITH_REFERENCES, *([STRONGEST] if given.combined else [])]
+    for method, density in cells(data, given):
+        recipe = base.model_copy(update={"method": parse(method, density)})
+        slug = re.sub(r"[^A-Za-z0-9.=+-]", "_", f"{method}-{density:g}")
+        folder = cache / f"{base.data.source}-{base.model.name}-{base.training.epochs}-{base.seed}" / slug
+        told = print if given.verbose else lambda text: None
+        made = cell(
+            pool, recipe, given.models, folder, lambda text, slug=slug: told(f"{data} {slug}: {text}", flush=True)
+        )
+        common = {"data": base.data.source, "model": base.model.name, "method": method, "density": density}
+        cost = {"bytes": made.size_bytes, "seconds": made.seconds, "cpu_seconds": made.cpu_seconds}
+        found += [common | row | cost for row in rows(pool, made, given.victims, names)]
+    return found
+
+
+def written(lines: Sequence[dict[str, Any]], found: Sequence[dict[str, Any]], path: Path | None) -> None:
+    """The JSON: rows as measured, and the table of `summary`."""
+    import json
+
+    if path is not None:
+        content = {"machine": machine(), "rows": list(found), "summary": list(lines)}
+        path.write_text(json.dumps(content, indent=1, default=float) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    options = parser(__doc__ or "")
+    options.add_argument("--data", nargs="+", default=["digits"])
+    options.add_argument("--recipe", type=Path, help="a recipe in place of --data: its data, model, split and training")
+    options.add_argument("--methods", nargs="+", default=list(METHODS_COMPARED))
+    options.add_argument("--densities", nargs="+", type=float, default=[0.1, 0.2])
+    options.add_argument("--stops", nargs="*", type=int, help="epochs at which dense training is stopped")
+    options.add_argument("--models", type=int, default=16, help="trained of each method and density, in pairs")
+    options.add_argument("--victims", type=int, default=16, help="how many of them are judged: the seeds of the table")
+    options.add_argument("--combined", action="store_true", help="the combined attack too: trees, minutes a cell")
+    options.add_argument("--cache", type=Path, help="folder that keeps finished models' answers")
+    options.add_argument("--plot", type=Path, help="draw leakage against accuracy into this image")
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--verbose", action="store_true", help="say how far it is")
+    given = options.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        sources = [str(given.recipe)] if given.recipe else given.data
+        found = [row for data in sources for row in measure(data, given, given.cache or Path(folder))]
+    lines = summary(found)
+    report(lines, None)
+    written(lines, found, given.json)
+    if given.plot:
+        plot(lines, given.plot)
+
+
+if __name__ == "__main__":
+    main()
