@@ -1,20 +1,22 @@
-"""Every training method at matched accuracy: leakage against test accuracy against encoded size, judged by strong attacks.
+"""Every training method at matched accuracy: leakage against test accuracy against encoded size, by strong attacks.
 
 python -m benchmarks.pareto --data location30 --data-root DIR --cache DIR --json F --plot F.png
 python -m benchmarks.pareto --data digits --methods dense set set+crossfit:weight=0.9 --densities 0.1 0.2
 python -m benchmarks.pareto --recipe benchmarks/pareto-cifar10.toml --densities 0.05 0.1 0.2 --models 64 --cache DIR
 
-A method is METHOD[:KEY=VALUE,…][+DEFENCE[:KEY=VALUE,…]]…; those that keep every weight are trained at density 1 alone. Of
-each, `--models` are trained on halves of one pool, exported to ONNX and encoded; `--victims` of them are judged, each
-with the others, trained the same way, as references, on evaluation roles (pareto_cells, pareto_judge). Dense training
-and its early stops are the control that every method is matched with (pareto_frontier). Cells are kept in `--cache`, and
-a run that was cut off goes on model by model. A row is a victim and an attack.
+A method is METHOD[:KEY=VALUE,…][+DEFENCE[:KEY=VALUE,…]]…; those that keep every weight are trained at density 1 alone.
+Of each, `--models` are trained on halves of one pool, exported to ONNX and encoded; `--victims` of them are judged,
+each with the others, trained the same way, as references, on evaluation roles (pareto_cells, pareto_judge). Dense
+training and its early stops are the control that every method is matched with (pareto_frontier). Cells are kept in
+`--cache`; a run that was cut off goes on model by model. A row of the JSON is a victim and an attack.
 """
 
 import argparse
+import json
 import re
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +92,8 @@ def measure(data: str, given: argparse.Namespace, cache: Path) -> list[dict[str,
         recipe = base.model_copy(update={"method": parse(method, density)})
         slug = re.sub(r"[^A-Za-z0-9.=+-]", "_", f"{method}-{density:g}")
         folder = cache / f"{base.data.source}-{base.model.name}-{base.training.epochs}-{base.seed}" / slug
-        told = print if given.verbose else lambda text: None
-        made = cell(
-            pool, recipe, given.models, folder, lambda text, slug=slug: told(f"{data} {slug}: {text}", flush=True)
-        )
+        told = partial(print, f"{data} {slug}:", flush=True) if given.verbose else lambda text: None
+        made = cell(pool, recipe, given.models, folder, told)
         common = {"data": base.data.source, "model": base.model.name, "method": method, "density": density}
         cost = {"bytes": made.size_bytes, "seconds": made.seconds, "cpu_seconds": made.cpu_seconds}
         found += [common | row | cost for row in rows(pool, made, given.victims, names)]
@@ -102,8 +102,6 @@ def measure(data: str, given: argparse.Namespace, cache: Path) -> list[dict[str,
 
 def written(lines: Sequence[dict[str, Any]], found: Sequence[dict[str, Any]], path: Path | None) -> None:
     """The JSON: rows as measured, and the table of `summary`."""
-    import json
-
     if path is not None:
         content = {"machine": machine(), "rows": list(found), "summary": list(lines)}
         path.write_text(json.dumps(content, indent=1, default=float) + "\n", encoding="utf-8")

@@ -144,7 +144,7 @@ def _make(pool: Pool, recipe: Recipe, numbers: Sequence[int], folder: Path, told
 
 
 def _ask(pool: Pool, recipe: Recipe, module: nn.Module, exporter: Exporter, place: Path, scratch: Path) -> int:
-    """Export as `safedeploy export` does, ask the file about pool and test, keep the answers; the encoded file's size."""
+    """Export as `safedeploy export` does, ask the file about pool and test, keep the answers; the file's size."""
     shape = pool.samples.x.shape[1:]
     exporter.export(as_shipped(module, shape, recipe.method.structure), scratch / "plain.onnx")
     encode(scratch / "plain.onnx", scratch / "model.onnx")

@@ -22,7 +22,7 @@ def summary(rows: Rows) -> list[dict[str, Any]]:
 
     leakage_ratio: (AUC − ½) over that of early-stopped dense at the same accuracy; difference: the two AUCs', with
     Student's 95 % interval over seeds. The dense curve is piecewise linear between its stops' means; beyond its ends
-    it is its last point, and `matched` says so. frontier: no other row is at least as accurate, leaks as little and is as small.
+    it is its last point, and `matched` says so. frontier: no other row is at least as accurate, as private and as small.
     """
     cells: dict[Key, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
@@ -112,9 +112,9 @@ def _dominates(other: dict[str, Any], line: dict[str, Any]) -> bool:
 
 def plot(lines: Rows, path: Path) -> None:
     """AUC against test accuracy, a panel a data set; a point's area is its file's size; the dense curve is drawn."""
-    import matplotlib
+    import matplotlib as mpl
 
-    matplotlib.use("Agg")
+    mpl.use("Agg")
     import matplotlib.pyplot as plt
 
     names = sorted({line["data"] for line in lines})

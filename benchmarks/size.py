@@ -10,8 +10,8 @@ ratio_to_dense, ratio_to_zip, sparse_tensor_proto_ratio, bitmask_ratio: to the s
 zip -9 of that, to ONNX's own sparse form, to a bit a weight and the non-zeros. gzip_pte_int8_ratio: to gzip -9 of
 ExecuTorch's int8 program of the same weights.
 identical: encoded and dense model give the same bits in ONNX Runtime on 64 random inputs.
-latency_ratio, resident_ratio, in_use_ratio: to the dense file of the same values. load_ratio, peak_memory_ratio: to the dense float32
-file; load_ratio_int8: to the dense int8 file. A process a load, files in turns, medians.
+latency_ratio, resident_ratio, in_use_ratio: to the dense file of the same values. load_ratio, peak_memory_ratio: to the
+dense float32 file; load_ratio_int8: to the dense int8 file. A process a load, files in turns, medians.
 
 python -m benchmarks.size --models resnet18 --densities 0.05 --values int8 --cache DIR --json FILE
 """

@@ -61,8 +61,8 @@ def loads(paths: Sequence[Path], repeats: int) -> list[tuple[float, float]]:
 
 
 def memory_ratios(path: Path, dense: Path, repeats: int) -> tuple[float, float]:
-    """What a loaded session and one query add to a process, over the dense file's: resident bytes, free heap pages given
-    back, and bytes in use, those that malloc has handed out.
+    """What a loaded session and one query add to a process, over the dense file's: resident bytes, free heap pages
+    given back, and bytes in use, those that malloc has handed out.
 
     Resident is the larger where ONNX Runtime's arena, most of which is never touched, lies in pages that decoding has.
     """
