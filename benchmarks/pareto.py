@@ -23,7 +23,7 @@ from typing import Any
 from benchmarks.common import machine, parser, report
 from benchmarks.pareto_cells import Pool, cell
 from benchmarks.pareto_frontier import plot, summary
-from benchmarks.pareto_judge import ALONE, STRONGEST, WITH_REFERENCES, rows
+from benchmarks.pareto_judge import rows
 from safedeploy.compose import make_recipe
 from safedeploy.methods.registry import METHODS
 from safedeploy.recipe import MethodRecipe, Recipe, read_recipe, validate
@@ -87,7 +87,6 @@ def cells(data: str, given: argparse.Namespace) -> list[tuple[str, float]]:
 def measure(data: str, given: argparse.Namespace, cache: Path) -> list[dict[str, Any]]:
     base = base_recipe(data, given)
     pool, found = Pool(base), []
-    names = [*ALONE, *WITH_REFERENCES, *([STRONGEST] if given.combined else [])]
     for method, density in cells(data, given):
         recipe = base.model_copy(update={"method": parse(method, density)})
         slug = re.sub(r"[^A-Za-z0-9.=+-]", "_", f"{method}-{density:g}")
@@ -96,7 +95,7 @@ def measure(data: str, given: argparse.Namespace, cache: Path) -> list[dict[str,
         made = cell(pool, recipe, given.models, folder, told)
         common = {"data": base.data.source, "model": base.model.name, "method": method, "density": density}
         cost = {"bytes": made.size_bytes, "seconds": made.seconds, "cpu_seconds": made.cpu_seconds}
-        found += [common | row | cost for row in rows(pool, made, given.victims, names)]
+        found += [common | row | cost for row in rows(pool, made, given.victims, given.papers)]
     return found
 
 
@@ -116,7 +115,7 @@ def main() -> None:
     options.add_argument("--stops", nargs="*", type=int, help="epochs at which dense training is stopped")
     options.add_argument("--models", type=int, default=16, help="trained of each method and density, in pairs")
     options.add_argument("--victims", type=int, default=16, help="how many of them are judged: the seeds of the table")
-    options.add_argument("--combined", action="store_true", help="the combined attack too: trees, minutes a cell")
+    options.add_argument("--papers", type=int, default=2, help="victims judged by the papers' own protocol too")
     options.add_argument("--cache", type=Path, help="folder that keeps finished models' answers")
     options.add_argument("--plot", type=Path, help="draw leakage against accuracy into this image")
     options.add_argument("--seed", type=int, default=0)

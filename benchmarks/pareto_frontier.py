@@ -22,7 +22,7 @@ def summary(rows: Rows) -> list[dict[str, Any]]:
 
     leakage_ratio: (AUC − ½) over that of early-stopped dense at the same accuracy; difference: the two AUCs', with
     Student's 95 % interval over seeds. The dense curve is piecewise linear between its stops' means; beyond its ends
-    it is its last point, and `matched` says so. frontier: no other row is at least as accurate, as private and as small.
+    it is its last point, and `matched` says so. frontier: none other is at least as accurate, as private and as small.
     """
     cells: dict[Key, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
