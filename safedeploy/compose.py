@@ -8,6 +8,7 @@ from typing import Any
 from safedeploy.defaults import default_name, defaults
 from safedeploy.errors import UserError
 from safedeploy.recipe import Recipe, read_recipe, validate
+from safedeploy.structures import n_of_m
 
 
 def make_recipe(
@@ -61,6 +62,8 @@ def make_recipe(
     _put(filled, "data", source=data, root=_absolute(data_root), label=label, sensitive=sensitive)
     _put(filled, "model", name=model, init=_found(init))
     own, others = _by_defence(filled, typed, defences)
+    if density is None and "density" not in content.get("method", {}):
+        density = _implied(structure or content.get("method", {}).get("structure", ""))
     _put(filled, "method", name=method, density=density, structure=structure, options=_merged(filled, own))
     _put(filled, "method", defences=others)
     _put(filled, "training", epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, device=device)
@@ -72,6 +75,12 @@ def make_recipe(
     )
     filled.setdefault("name", default_name(source, filled["model"]["name"], method))
     return validate(filled, "the options" if file is None else f"{file} with the options")
+
+
+def _implied(structure: str) -> float | None:
+    """The density that a structure says itself, as 2:4 does."""
+    named = n_of_m(structure)
+    return named[0] / named[1] if named else None
 
 
 def _put(content: dict[str, Any], section: str, **values: Any) -> None:

@@ -7,13 +7,24 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from safedeploy.errors import UserError, unknown
 from safedeploy.rundir import write_text
+from safedeploy.structures import kind_of
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-Structure = Literal["irregular", "channel"]
+
+
+def _structure(name: str) -> str:
+    try:
+        kind_of(name)
+    except UserError as error:
+        raise ValueError(str(error)) from None
+    return name
+
+
+Structure = Annotated[str, AfterValidator(_structure)]  # a name that structures.py knows
 
 TPR_BUDGET = re.compile(r"tpr@(0?\.\d+)")  # the false-positive rate it asks about
 
@@ -64,8 +75,9 @@ class ModelRecipe(Section):
 
 
 class MethodRecipe(Section):
-    """`density`: share of prunable weights kept. `structure`: single weights, or whole channels, which are removed from
-    the files that ship. `options`: the method's own. `defences`: terms added to it, by name, each with its own options.
+    """`density`: share of prunable weights kept. `structure`: what is kept or removed together (docs/methods.md);
+    channels and filters are gone from the files that ship. `options`: the method's own. `defences`: terms added to it,
+    by name, each with its own options.
     """
 
     name: str = "safecompress"

@@ -19,7 +19,8 @@ ModelOption = Annotated[
 MethodOption = Annotated[str | None, typer.Option("--method", help="dense, magnitude, set, rigl or safecompress.")]
 DensityOption = Annotated[float | None, typer.Option("--density", help="Share of weights kept, 0 to 1.")]
 StructureOption = Annotated[
-    str | None, typer.Option("--structure", help="irregular: single weights. channel: channels, removed at export.")
+    str | None,
+    typer.Option("--structure", help="irregular, channel, filter, column, kernel, pattern, block:RxC or N:M as 2:4."),
 ]
 DefenceOption = Annotated[
     list[str] | None, typer.Option("--defence", help="A term added to the method: see docs/methods.md; repeatable.")

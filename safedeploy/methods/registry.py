@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from safedeploy.errors import UserError, unknown
 from safedeploy.methods.base import Context, Options
 from safedeploy.recipe import MethodRecipe, explain
+from safedeploy.structures import KINDS, kind_of
 from safedeploy.training.hooks import Hooks
 from safedeploy.training.together import Together
 
@@ -40,7 +41,8 @@ class Defence:
 
 METHODS = {
     "dense": Entry("dense", "DenseOptions", sparse=False, private=True),
-    "magnitude": Entry("magnitude", "MagnitudeOptions", sparse=True, structures=("irregular", "channel"), private=True),
+    "magnitude": Entry("magnitude", "MagnitudeOptions", sparse=True, structures=KINDS, private=True),
+    "mcmia": Entry("mcmia", "McmiaOptions", sparse=True),
     "rigl": Entry("rigl", "RiglOptions", sparse=True, private=True),
     "safecompress": Entry("safecompress", "SafeCompressOptions", sparse=True),
     "set": Entry("set", "SetOptions", sparse=True, private=True),
@@ -115,8 +117,9 @@ def _read(who: str, model: type[Options], given: Mapping[str, Any]) -> Options:
 
 
 def _require_structure(recipe: MethodRecipe) -> None:
-    if recipe.structure not in METHODS[recipe.name].structures:
-        able = " or ".join(name for name, entry in METHODS.items() if recipe.structure in entry.structures)
+    kind = kind_of(recipe.structure)
+    if kind not in METHODS[recipe.name].structures:
+        able = " or ".join(name for name, entry in METHODS.items() if kind in entry.structures)
         keeps = "keeps every weight" if not METHODS[recipe.name].sparse else "prunes single weights only, so far"
         raise UserError(f"--method {recipe.name} {keeps}: for --structure {recipe.structure} choose --method {able}")
 

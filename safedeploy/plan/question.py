@@ -6,6 +6,7 @@ from typing import get_args
 from safedeploy.errors import UserError, unknown
 from safedeploy.export.targets import FileName, Target, load_target, precision_of
 from safedeploy.results.plan import Precision, Structure
+from safedeploy.structures import kind_of
 
 INPUT = "3x32x32"
 CLASSES = 10
@@ -40,7 +41,8 @@ def ask(
     """The question, or a UserError that names the option at fault. `values`: files of this precision alone."""
     wanted = load_target(target)
     if structure not in STRUCTURES:
-        raise unknown("structure", structure, STRUCTURES)
+        kind_of(structure)
+        raise UserError(f"--structure {structure}: plan has rules for {' and '.join(STRUCTURES)} only")
     if values is not None and values not in PRECISIONS:
         raise unknown("precision", values, PRECISIONS)
     if not 0 < density <= 1:

@@ -66,7 +66,7 @@ class Manifest(ResultFile):
     """What ships (`bundle/TARGET/manifest.json`): nothing in it identifies a training example.
 
     `versions` made and checked the files; `runtimes` is the package and first version that run them on the target.
-    `structure`: of the sparsity; with `channel`, the files hold what was left after whole channels were removed.
+    `structure`: of the sparsity; with `channel` and `filter`, the files hold what was left after these were removed.
     `parameters`: weights, biases and norms of the model in the files; None where an older safedeploy wrote them.
     `calibration_inputs`: how many set int8 ranges, none of which is in a file's `check`; None where an older safedeploy
     checked with the very same. `budget`: the target's.
