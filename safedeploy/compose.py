@@ -102,7 +102,7 @@ def _by_defence(
         if dot and name not in wanted:
             raise UserError(f"--option {key}: no defence '{name}' was asked for; add --defence {name}")
         if dot:
-            wanted[name][option] = value
+            wanted[name][option] = _absolute(value) if option == "teacher" and isinstance(value, str) else value
     return own, wanted if wanted or defences is not None else None
 
 
@@ -116,5 +116,5 @@ def _found(init: str | None) -> str | None:
 
 
 def _absolute(root: str | None) -> str | None:
-    """A run is found again from any folder."""
+    """A run, its data and its teacher are found again from any folder."""
     return None if root is None else str(Path(root).expanduser().resolve())

@@ -53,6 +53,7 @@ DP = "dpsgd"
 DEFENCES = {
     "adv-reg": Defence("adversarial", "AdvRegOptions"),
     "crossfit": Defence("crossfit", "CrossFitOptions", teaches=True),
+    "distill": Defence("distill", "DistillOptions", teaches=True),
     DP: Defence("dpsgd", "DpSgdOptions"),
     "early-stop": Defence("early_stop", "EarlyStopOptions", private=True),
     "hamp": Defence("hamp", "HampOptions", teaches=True),
