@@ -1,4 +1,4 @@
-"""The adversarial game: its gain by hand and by theorem, attackers that are fair to both sides, and the same bits again."""
+"""The adversarial game: its gain by hand and by theorem, attackers fair to both sides, and the same bits again."""
 
 import copy
 import math
@@ -364,7 +364,7 @@ def test_a_game_that_never_begins_is_said_before_anything_is_trained(toy):
 
 def test_a_model_that_is_closed_to_the_white_attacker_is_named_before_anything_is_trained(toy):
     closed = nn.Sequential(toy.network(), nn.Softmax(1))
-    with pytest.raises(UserError, match="no white-box attacker can play: .*; use attacker=black"):
+    with pytest.raises(UserError, match=r"no white-box attacker can play: .*; use attacker=black"):
         game(toy, "both").check(closed)
     game(toy, "both").check(toy.network())
     game(toy, "black").check(closed)
