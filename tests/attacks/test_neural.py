@@ -146,3 +146,28 @@ def test_standardised_columns_have_mean_0_and_deviation_1_and_outliers_are_clipp
     constant = neural.Standardise(3)
     constant.fit(torch.ones(10, 3))
     assert torch.isfinite(constant(torch.ones(2, 3))).all()
+
+
+def test_answers_come_label_first_then_in_falling_order():
+    """p of (1, 2, 3, 2) / 8 under label 3 is 2/8, then 3/8, 2/8, 1/8; the order in which classes are named is gone."""
+    log_p = torch.tensor([[1.0, 2.0, 3.0, 2.0]]).log()
+    wanted = torch.tensor([[2.0, 3.0, 2.0, 1.0]]) / 8
+    torch.testing.assert_close(neural.label_first(log_p + 5, torch.tensor([3])).exp(), wanted)
+    torch.testing.assert_close(neural.label_first(log_p[:, [3, 2, 1, 0]], torch.tensor([0])).exp(), wanted)
+
+
+def test_many_classes_do_not_blind_the_black_attacker():
+    """What tells is p of the label, whichever of 30 classes that is: 8 samples a class are enough."""
+    generator = torch.Generator().manual_seed(0)
+
+    def side(sure):
+        labels = torch.arange(240) % 30
+        logits = torch.randn(240, 30, generator=generator)
+        logits[torch.arange(240), labels] += sure
+        return logits, labels
+
+    members, nonmembers, judged_in, judged_out = (side(sure) for sure in (4.0, 2.0, 4.0, 2.0))
+    network = neural_black.make_network(30, 0)
+    network.fit_scale(*(torch.cat(pair) for pair in zip(members, nonmembers, strict=True)))
+    neural.train_steps(network, members, nonmembers, 40, neural.Fitting(batch_size=64), 0)
+    assert auc(neural.score(network, judged_in), neural.score(network, judged_out)) > 0.85

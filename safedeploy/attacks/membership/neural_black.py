@@ -1,4 +1,7 @@
-"""The black-box neural attacker of SafeCompress (Zhu et al. 2022, BMIA): logits and label into a small network."""
+"""The black-box neural attacker of SafeCompress (Zhu et al. 2022, BMIA): logits and label into a small network.
+
+Of the answers the label's comes first, the others sorted (our reading: `neural.label_first`).
+"""
 
 import numpy as np
 import torch
@@ -27,12 +30,13 @@ class Network(nn.Module):
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """logits (b, classes), labels (b,) → membership logit (b,)."""
         label = functional.one_hot(labels, self.classes).float()
-        both = torch.cat([self.logits(self.standardise(logits)), self.label(label)], dim=1)
+        answers = self.standardise(neural.label_first(logits, labels))
+        both = torch.cat([self.logits(answers), self.label(label)], dim=1)
         answer: Tensor = self.joined(both).squeeze(1)
         return answer
 
     def fit_scale(self, logits: Tensor, labels: Tensor) -> None:
-        self.standardise.fit(logits)
+        self.standardise.fit(neural.label_first(logits, labels))
 
 
 def make_network(classes: int, seed: int) -> Network:

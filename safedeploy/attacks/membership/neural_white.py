@@ -35,7 +35,7 @@ class Network(nn.Module):
         """logits (b, classes), labels (b,), penultimate (b, features) → membership logit (b,)."""
         label = functional.one_hot(labels, self.classes).float()
         loss = functional.cross_entropy(logits, labels, reduction="none")
-        plain = self.standardise(torch.cat([logits, loss[:, None]], dim=1))
+        plain = self.standardise(torch.cat([neural.label_first(logits, labels), loss[:, None]], dim=1))
         error, features = logits.softmax(1) - label, self.standardise_features(penultimate)
         branches = [
             self.logits(plain[:, :-1]),
@@ -48,7 +48,7 @@ class Network(nn.Module):
 
     def fit_scale(self, logits: Tensor, labels: Tensor, penultimate: Tensor) -> None:
         loss = functional.cross_entropy(logits, labels, reduction="none")
-        self.standardise.fit(torch.cat([logits, loss[:, None]], dim=1))
+        self.standardise.fit(torch.cat([neural.label_first(logits, labels), loss[:, None]], dim=1))
         self.standardise_features.fit(penultimate)
 
 
