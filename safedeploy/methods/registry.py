@@ -42,7 +42,7 @@ class Defence:
 METHODS = {
     "dense": Entry("dense", "DenseOptions", sparse=False, private=True),
     "magnitude": Entry("magnitude", "MagnitudeOptions", sparse=True, structures=KINDS, private=True),
-    "mcmia": Entry("mcmia", "McmiaOptions", sparse=True),
+    "mcmia": Entry("mcmia", "McmiaOptions", sparse=True, structures=KINDS),
     "rigl": Entry("rigl", "RiglOptions", sparse=True, private=True),
     "safecompress": Entry("safecompress", "SafeCompressOptions", sparse=True),
     "set": Entry("set", "SetOptions", sparse=True, private=True),
