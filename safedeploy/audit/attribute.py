@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,12 +33,15 @@ Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True, eq=False)
-class _Side:
-    """Members or non-members: the attacker's own and those judged, whose values only the judge sees."""
+class Side:
+    """Members or non-members: the attacker's own and those judged, whose values only the judge sees.
 
-    known: Case
+    known, targets: what the attacks take, a `Case` or a `withheld.Seen` each.
+    """
+
+    known: Any
     known_values: NDArray[np.int64]
-    targets: Case
+    targets: Any
     values: NDArray[np.int64]
 
 
@@ -69,8 +72,8 @@ def audit_attribute(
     baselines = [
         figure.judged(imputation(side.known, side.known_values, side.targets), side.values, shared) for side in sides
     ]
-    found = [_judge(attack, sides, baselines, shared, sensitive.names, len(attacks)) for attack in attacks]
-    finding = _overall(found)
+    found = [judge(attack, sides, baselines, shared, sensitive.names, len(attacks)) for attack in attacks]
+    finding = overall(found)
     first, second = (
         figure.figures(baseline, side.values, sensitive.names) for baseline, side in zip(baselines, sides, strict=True)
     )
@@ -91,10 +94,10 @@ def audit_attribute(
 
 def _sides(
     artifact: Artifact, exam: Exam, sensitive: Sensitive, progress: Progress | None
-) -> tuple[list[_Side], SampleCounts]:
+) -> tuple[list[Side], SampleCounts]:
     """Members, then non-members; and how many of either were left out, as they hold a value no candidate has."""
     seed = exam.knowledge.seed
-    known = [_holding(_some(part, seed), sensitive) for part in (exam.knowledge.members, exam.knowledge.nonmembers)]
+    known = [_holding(some(part, seed), sensitive) for part in (exam.knowledge.members, exam.knowledge.nonmembers)]
     targets = [_holding(part, sensitive) for part in (exam.members, exam.nonmembers)]
     if min(len(part.y) for part in targets) == 0:
         raise UserError("no sample to judge holds a value of the sensitive column that known samples hold")
@@ -106,14 +109,14 @@ def _sides(
     for number, part in enumerate((*known, *targets)):
         answered.append(ask(artifact, sensitive, part, _share(progress, number, 4)))
     made = [Case(guess, answers) for guess, answers in zip(split, answered, strict=True)]
-    sides = [_Side(made[side], values[side], made[side + 2], values[side + 2]) for side in (0, 1)]
+    sides = [Side(made[side], values[side], made[side + 2], values[side + 2]) for side in (0, 1)]
     missing = [len(part.y) - len(kept.y) for part, kept in zip((exam.members, exam.nonmembers), targets, strict=True)]
     return sides, SampleCounts(members=missing[0], nonmembers=missing[1])
 
 
-def _judge(
+def judge(
     attack: AttributeAttack,
-    sides: Sequence[_Side],
+    sides: Sequence[Side],
     baselines: Sequence[figure.Guesses],
     counted: list[int],
     names: tuple[str, ...],
@@ -140,6 +143,8 @@ def _judge(
     return AttributeAttackEvidence(
         name=attack.name,
         labels_only=attack.labels_only,
+        access=attack.access,
+        over=attack.over,
         members=members,
         nonmembers=nonmembers,
         memorised_auc=figure.difference(members.auc_advantage, nonmembers.auc_advantage),
@@ -156,20 +161,22 @@ def _finding(on_members: bool, on_nonmembers: bool, more_on_members: bool) -> Fi
     return "unresolved" if on_members else "nothing"
 
 
-def _overall(found: Sequence[AttributeAttackEvidence]) -> Finding:
+def overall(found: Sequence[AttributeAttackEvidence]) -> Finding:
     order: tuple[Finding, ...] = ("memorised", "general", "unresolved", "nothing")
-    return min((attack.finding for attack in found), key=order.index)
+    return min((attack.finding for attack in found), key=order.index, default="nothing")
 
 
 def _holding(samples: Samples, sensitive: Sensitive) -> Samples:
     """Those that hold one of the candidates."""
     held = sensitive.read(samples.x) >= 0
-    return samples if held.all() else Samples(samples.x[held], samples.y[held])
+    return samples if held.all() else samples.at(np.flatnonzero(held))
 
 
-def _some(samples: Samples, seed: int) -> Samples:
-    chosen = np.sort(numpy_generator(seed, "attribute").permutation(len(samples.y))[:MAX_KNOWN])
-    return Samples(samples.x[chosen], samples.y[chosen])
+def some(samples: Samples, seed: int) -> Samples:
+    """At most MAX_KNOWN of them, drawn by seed."""
+    if len(samples.y) <= MAX_KNOWN:
+        return samples
+    return samples.at(np.sort(numpy_generator(seed, "attribute").permutation(len(samples.y))[:MAX_KNOWN]))
 
 
 def _share(progress: Progress | None, number: int, parts: int) -> Progress | None:

@@ -8,6 +8,7 @@ import numpy as np
 from safedeploy.attacks.base import Knowledge
 from safedeploy.audit.blind import blind_control
 from safedeploy.data.samples import Samples
+from safedeploy.data.sensitive import SensitiveColumn
 from safedeploy.data.split import Indices
 from safedeploy.errors import UserError
 from safedeploy.results import BlindControl
@@ -22,6 +23,7 @@ class Exam:
     """`members` and `nonmembers` are the evaluation samples, disjoint from `knowledge`; `test` is for accuracy.
 
     `member_index`: the place of each of `members` among the examples its owner knows them by; None where it is its own.
+    `withheld`: the sensitive column that the model never saw and the samples carry, with its values' names.
     """
 
     knowledge: Knowledge
@@ -30,6 +32,7 @@ class Exam:
     class_names: tuple[str, ...]
     test: Samples | None = None
     member_index: Indices | None = None
+    withheld: SensitiveColumn | None = None
 
     def __post_init__(self) -> None:
         for side, samples in (("members", self.members), ("non-members", self.nonmembers)):
@@ -70,7 +73,7 @@ def halved(members: Samples, nonmembers: Samples, class_names: tuple[str, ...], 
 
 
 def _chosen(samples: Samples, rows: Indices) -> Samples:
-    return Samples(samples.x[rows], samples.y[rows])
+    return samples.at(rows)
 
 
 def _halves(samples: Samples, seed: int) -> tuple[Indices, Indices]:

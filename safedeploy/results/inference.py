@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from safedeploy.results.base import Access, Probability, Result, ResultFile, SampleCounts
 
 
@@ -36,9 +38,9 @@ class AttributeAdvantage(Result):
 
 
 class AttributeSide(Result):
-    """One attribute attack on members, or on non-members, and what it adds to imputation on the same samples.
+    """One attribute attack on members, or on non-members, and what it adds to its baseline on the same samples.
 
-    `gained` samples the attack alone guesses right, `lost` the imputation alone; `mcnemar_p` of the two.
+    `gained` samples the attack alone guesses right, `lost` the baseline alone; `mcnemar_p` of the two.
     """
 
     figures: AttributeFigures
@@ -52,13 +54,16 @@ class AttributeSide(Result):
 class AttributeAttackEvidence(Result):
     """`memorised_…`: the advantage on members minus that on non-members.
 
-    `finding`, at 95 % for all attacks together: `memorised`, the file adds to imputation on members, and more than on
+    `over`: the baseline it is held against, the inputs and the label, or the label alone, each without the file.
+    `finding`, at 95 % for all attacks together: `memorised`, the file adds to the baseline on members, and more than on
     non-members; `general`, it adds on non-members too, so it knows the relation and not the person; `unresolved`, it
     adds on members, and the samples do not show whether more; `nothing`, it adds nothing that the samples show.
     """
 
     name: str
     labels_only: bool
+    access: Access = "black"
+    over: Literal["inputs", "label"] = "inputs"
     members: AttributeSide
     nonmembers: AttributeSide
     memorised_auc: AttributeAdvantage
@@ -69,21 +74,27 @@ class AttributeAttackEvidence(Result):
 class AttributeEvidence(ResultFile):
     """What a file gives away of a sensitive column to one who knows all other columns and the label.
 
-    `unseen`: samples left out, as no known sample holds their value. `imputation_…`: the same learner without the file.
+    `withheld`: the model never saw the column, and `columns` is empty. `unseen`: samples left out, as no known sample
+    holds their value. `imputation_…`: the same learner without the file, `label_…` from the label alone (`withheld`).
     `commonest`: accuracy of always guessing the commonest value, on members and on non-members. `finding`: that of the
-    attack that shows most; `inconclusive` where the blind control tells members from non-members.
+    attack over the inputs that shows most; `inconclusive` where the blind control tells members from non-members.
+    `not_run`: attacks by name, with the reason.
     """
 
     column: str
     columns: list[int]
+    withheld: bool = False
     values: list[str]
     samples: SampleCounts
     known: SampleCounts
     unseen: SampleCounts
     imputation_members: AttributeFigures
     imputation_nonmembers: AttributeFigures
+    label_members: AttributeFigures | None = None
+    label_nonmembers: AttributeFigures | None = None
     commonest: list[Probability]
     attacks: list[AttributeAttackEvidence]
+    not_run: dict[str, str] = Field(default_factory=dict)
     finding: Literal["memorised", "general", "unresolved", "nothing", "inconclusive"]
 
 

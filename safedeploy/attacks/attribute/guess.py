@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
 from safedeploy.attacks.attribute.ask import Answers
 from safedeploy.attacks.attribute.column import Values
+from safedeploy.attacks.attribute.learn import learn
 from safedeploy.attacks.base import Floats
 
 
@@ -21,23 +23,27 @@ class Case:
     answers: Answers
 
 
-ValueFunction = Callable[[Case, Values, Case], Floats]
+ValueFunction = Callable[[Any, Values, Any], Floats]
 """(known, the known samples' values, targets) → (n, V) scores of the targets. Known and targets are of one side: both
-members or both not, so that an attack is at its best on either side."""
+members or both not, so that an attack is at its best on either side. Both are a `Case`, or a `withheld.Seen`."""
 
 
 @dataclass(frozen=True)
 class AttributeAttack:
-    """`labels_only`: it looks at the file's predicted labels alone."""
+    """`labels_only`: it looks at the file's predicted labels alone. `over`: what its attacker holds without the file,
+    the other inputs and the label, or the label alone; it counts for what it adds to a guess from that.
+    """
 
     name: str
     function: ValueFunction
     labels_only: bool = False
+    access: Literal["black", "white"] = "black"
+    over: Literal["inputs", "label"] = "inputs"
 
 
 def imputation(known: Case, values: Values, targets: Case) -> Floats:
     """The baseline: the learned attacker without the file's answers."""
-    return _learn(known.imputed, values, targets.imputed)
+    return learn(known.imputed, values, targets.imputed)
 
 
 def confidence(known: Case, values: Values, targets: Case) -> Floats:
@@ -64,13 +70,13 @@ def labels(known: Case, values: Values, targets: Case) -> Floats:
 
 def learned(known: Case, values: Values, targets: Case) -> Floats:
     """Logistic regression on what is imputed and on the file's answers, fitted on the known samples."""
-    return _learn(_evidence(known), values, _evidence(targets))
+    return learn(_evidence(known), values, _evidence(targets))
 
 
 def learned_labels(known: Case, values: Values, targets: Case) -> Floats:
     """The same from predicted labels alone."""
     sides = [np.concatenate([case.imputed, case.answers.right], axis=1) for case in (known, targets)]
-    return _learn(sides[0], values, sides[1])
+    return learn(sides[0], values, sides[1])
 
 
 ATTRIBUTE_ATTACKS = (
@@ -86,13 +92,3 @@ def _evidence(case: Case) -> Floats:
     """How a value's log p and φ stand against the other values': a sample's own difficulty cancels."""
     compared = [part - part.mean(axis=1, keepdims=True) for part in (case.answers.log_p, case.answers.phi)]
     return np.concatenate([case.imputed, *compared], axis=1)
-
-
-def _learn(known: Floats, values: Values, targets: Floats) -> Floats:
-    """log P(value | features) of the targets, (n, V). `values` holds every value."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    return np.asarray(model.fit(known, values).predict_log_proba(targets), dtype=np.float64)
