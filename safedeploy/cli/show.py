@@ -33,6 +33,8 @@ def print_json(content: Any) -> None:
 
 
 def show_summary(run: RunDir, *, json: bool) -> None:
+    from safedeploy.report.words import guarantee
+
     summary = Summary.read(run.summary)
     if json:
         print(summary.model_dump_json(indent=2))
@@ -43,7 +45,10 @@ def show_summary(run: RunDir, *, json: bool) -> None:
         for layer in summary.layers
     ]
     rows.append(["all", "", f"{sum(layer.kept for layer in summary.layers):,}", f"{summary.density:.2%}"])
-    table(f"{run.root}: {summary.method}, accuracy {', '.join(shares)}", ["layer", "shape", "kept", "density"], rows)
+    method = " + ".join([summary.method, *summary.defences])
+    table(f"{run.root}: {method}, accuracy {', '.join(shares)}", ["layer", "shape", "kept", "density"], rows)
+    if summary.guarantee is not None:
+        print(f"differential privacy of one member: {guarantee(summary.guarantee)}")
 
 
 def show_manifest(manifest: Manifest, *, json: bool) -> None:

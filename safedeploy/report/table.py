@@ -7,11 +7,12 @@ from safedeploy.report import words
 from safedeploy.report.contents import Contents, ModelResults, strongest
 from safedeploy.results import BundleFile, DenseControl, Evidence
 
-Key = Literal["trained", "kept", "accuracy", "auc", "disk", "download", "p50", "memory", "export"]
+Key = Literal["trained", "kept", "private", "accuracy", "auc", "disk", "download", "p50", "memory", "export"]
 
 NAMES: dict[Key, str] = {
     "trained": "Test accuracy",
     "kept": "Weights kept",
+    "private": "Differential privacy",
     "accuracy": "Test accuracy",
     "auc": "Strongest attack, AUC",
     "disk": "Disk size",
@@ -53,6 +54,8 @@ def glance(contents: Contents) -> list[Row]:
         _row("", "Trained model", "trained", [_trained(model) for model in contents.models]),
         _row("", "Trained model", "kept", [_kept(model) for model in contents.models]),
     ]
+    if any(model.summary and model.summary.guarantee for model in contents.models):
+        rows.append(_row("", "Trained model", "private", [_private(model) for model in contents.models]))
     if not contents.files:
         unexported = [_missing("not exported", model.command("export")) for model in contents.models]
         rows.append(_row("", "Files", "export", unexported))
@@ -106,6 +109,14 @@ def _kept(model: ModelResults) -> Cell:
         words.percent(model.summary.density),
         note=f"of the prunable ones; {words.plural(model.summary.parameters, 'parameter')} in all",
     )
+
+
+def _private(model: ModelResults) -> Cell:
+    promised = model.summary.guarantee if model.summary else None
+    if promised is None:
+        return Cell("none", note="not trained by DP-SGD", known=False)
+    noise = f"noise {promised.noise_multiplier:.3g} × clip {promised.clip:g}"
+    return Cell(words.guarantee(promised), note=f"of training, for one member; {noise}")
 
 
 def _accuracy(model: ModelResults, audit: Evidence | DenseControl | None, file: str) -> Cell:

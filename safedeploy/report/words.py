@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from safedeploy.report.contents import Contents, decisive
-from safedeploy.results import AttackEvidence, Check, Evidence, Timing, TprAtFpr, Verdict
+from safedeploy.results import AttackEvidence, Check, DpGuarantee, Evidence, Timing, TprAtFpr, Verdict
 
 NBSP = "\u00a0"
 FORMATS = {
@@ -49,6 +49,11 @@ def size(count: float) -> str:
             digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
             return f"{value:.{digits}f}{NBSP}{unit}"
     return f"{count:.0f}{NBSP}B"
+
+
+def guarantee(promised: DpGuarantee) -> str:
+    """As Opacus' users read it: ε 3.99 at δ 0.0001."""
+    return f"ε {three(promised.epsilon)} at δ {promised.delta:g}"
 
 
 def milliseconds(value: float) -> str:

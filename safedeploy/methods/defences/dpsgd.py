@@ -6,6 +6,7 @@ and batches are drawn from it, and it is in recipe.toml, which stays in the run.
 afterwards costs no privacy: momentum, weight decay, pruning and growing by them.
 """
 
+import warnings
 from typing import Any, Literal, Self
 
 import torch
@@ -75,6 +76,8 @@ class DpSgd(Hooks):
     def attach(self, training: Training) -> None:
         from opacus.grad_sample.grad_sample_module import GradSampleHooks
 
+        # it is how Opacus watches the first layer
+        warnings.filterwarnings("ignore", message="Full backward hook is firing")
         self._watching = GradSampleHooks(training.module, loss_reduction="sum")
 
     def choose(self, step: int, training: Training) -> Tensor:
@@ -160,14 +163,15 @@ def noise_for(options: DpSgdOptions, members: int, sample_rate: float, steps: in
 
     epsilon, delta = options.epsilon or EPSILON, options.delta or delta_for(members)
     try:
-        found = get_noise_multiplier(
-            target_epsilon=epsilon,
-            target_delta=delta,
-            sample_rate=sample_rate,
-            steps=steps,
-            accountant=options.accountant,
-            epsilon_tolerance=min(0.01, epsilon / 100),
-        )
+        with warnings.catch_warnings(action="ignore"):  # of bounds that are looser than they could be
+            found = get_noise_multiplier(
+                target_epsilon=epsilon,
+                target_delta=delta,
+                sample_rate=sample_rate,
+                steps=steps,
+                accountant=options.accountant,
+                epsilon_tolerance=min(0.01, epsilon / 100),
+            )
     except (ValueError, RuntimeError, ArithmeticError, MemoryError) as error:
         raise UserError(
             f"--defence dpsgd: no noise keeps {steps} steps within epsilon {epsilon:g} at delta {delta:g}"
@@ -182,7 +186,8 @@ def epsilon_of(accountant: str, noise: float, sample_rate: float, steps: int, de
 
     counted = create_accountant(accountant)
     counted.history = [(noise, sample_rate, steps)]
-    return float(counted.get_epsilon(delta=delta))
+    with warnings.catch_warnings(action="ignore"):
+        return float(counted.get_epsilon(delta=delta))
 
 
 def require_samples_apart(module: nn.Module) -> None:
