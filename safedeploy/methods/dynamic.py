@@ -2,13 +2,16 @@
 
 from typing import Any
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
 from safedeploy.methods.base import Context, Options
 from safedeploy.seeds import torch_generator
-from safedeploy.sparsity.budget import erk
-from safedeploy.sparsity.masks import largest_masks, random_masks, rescale, shapes
+from safedeploy.sparsity import prune
+from safedeploy.sparsity.masks import Masks, rescale
+from safedeploy.sparsity.structure import at_random, counts_of, largest, structured
+from safedeploy.sparsity.units import Kept, Tensors, Units
 from safedeploy.sparsity.update import cosine_rate, update
 from safedeploy.training.hooks import Hooks
 from safedeploy.training.loop import Training
@@ -41,23 +44,50 @@ class DynamicOptions(Options):
 
 
 class DynamicSparse(Hooks):
-    """ERK masks at the start, one `strategy` = (prune rule, grow rule) at every interval.
+    """ERK masks at the start, one `strategy` = (prune rule, grow rule) at every interval, on units of the structure.
 
-    Fresh weights are masked at random and rescaled; of trained ones (`--init`) the largest are kept as they are.
+    Fresh weights are masked at random and rescaled; of trained ones (`--init`) the largest are kept as they are. A
+    dormant channel keeps the weights it is computed with, which get no gradient, and is read with weights of zero: it
+    changes no answer, and their gradients tell whether it would help. At the end nothing of it is left.
     """
+
+    units: Units
 
     def __init__(self, options: DynamicOptions, context: Context, strategy: tuple[str, str]) -> None:
         self.options, self.context, self.strategy = options, context, strategy
         self._gradients: dict[str, Tensor] = {}
+        self._library: Tensor | None = None  # of a restored training
 
     def begin(self, training: Training) -> None:
-        counts = erk(shapes(training.module), self.context.density)
+        self.units = structured(training.module, self.context.input_shape, self.context.structure)
+        counts = counts_of(self.units, self.context.density)
         if self.context.model.init is not None:
-            training.set_masks(largest_masks(training.module, counts))
-            return
-        masks = random_masks(training.module, counts, torch_generator(self.context.seed, "masks"))
-        training.set_masks(masks)
-        rescale(training.masked_weights(), masks)
+            kept = largest(self.units, self.units.pool(training.parameters), counts)
+        else:
+            kept = at_random(self.units, counts, torch_generator(self.context.seed, "masks"))
+        training.set_masks(self._masks(kept, training.parameters))
+        if self.context.model.init is None:
+            prunable = {name: mask for name, mask in training.masks.items() if name in self.units.prunable}
+            rescale(training.masked_weights(), prunable)
+
+    def attach(self, training: Training) -> None:
+        if not hasattr(self, "units"):  # restored
+            shape, structure = self.context.input_shape, self.context.structure
+            self.units = structured(training.module, shape, structure, self._library)
+
+    def finish(self, training: Training) -> None:
+        if self._dormant:
+            training.set_masks(self.units.spread(self._held(training)))
+
+    @property
+    def _dormant(self) -> bool:
+        return self.context.structure == "channel"
+
+    def _held(self, training: Training) -> Kept:
+        return self.units.held(training.masks, reading=self._dormant)
+
+    def _masks(self, kept: Kept, guide: Tensors) -> Masks:
+        return self.units.spread(kept, guide, reading=self._dormant)
 
     def last_update(self, training: Training) -> int:
         return max(1, int(self.options.stop_at * training.total_steps))
@@ -87,10 +117,10 @@ class DynamicSparse(Hooks):
             self.change(training, gradients)
 
     def state(self) -> dict[str, Any]:
-        return {"gradients": self._gradients}
+        return {"gradients": self._gradients, "library": self.units.library}
 
     def restore(self, state: dict[str, Any]) -> None:
-        self._gradients = state["gradients"]
+        self._gradients, self._library = state["gradients"], state["library"]
 
     def change(self, training: Training, gradients: dict[str, Tensor]) -> None:
         training.set_masks(self.candidate(training, gradients, self.strategy))
@@ -101,4 +131,21 @@ class DynamicSparse(Hooks):
         """The masks `strategy` proposes at this step."""
         rate = cosine_rate(training.step, self.last_update(training), self.options.rate_start, self.options.rate_end)
         generator = torch_generator(self.context.seed, "grow", training.step)
-        return update(strategy, training.masked_weights(), training.masks, gradients, rate, generator)
+        held = self._held(training)
+        value = self.units.totals if self.units.single else self.units.pool
+        weights = {name: parameter.detach() for name, parameter in training.parameters.items()}
+        ranked, signal = prune.ranked(strategy[0], weights, gradients), self.signal(strategy[1], gradients)
+        kept = update(strategy, value(ranked), held, value(signal), rate, generator, self.units.rows)
+        return self._masks(kept, self._guide(training.masks, gradients))
+
+    def signal(self, growing: str, gradients: Tensors) -> Tensors:
+        """What the grow rule `growing` looks at."""
+        return gradients
+
+    def _guide(self, masks: Tensors, gradients: Tensors) -> Tensors:
+        """What a 3 × 3 kernel's pattern is chosen by: a kept one has its own already, a grown one its gradients'."""
+        guide = {}
+        for name in self.units.patterned:
+            kept = masks[name].flatten(2).any(dim=2)[..., None, None]
+            guide[name] = torch.where(kept, masks[name].to(gradients[name].dtype), gradients[name])
+        return guide

@@ -46,6 +46,19 @@ def signed(weights: Weights, masks: Weights, rate: float) -> dict[str, Tensor]:
     return dropped
 
 
+def taylor(saliencies: Weights, masks: Weights, rate: float) -> dict[str, Tensor]:
+    """The share `rate` of each layer whose loss would change least: the smallest (w · ∂L/∂w)² (Molchanov et al. 2019,
+    equation 8), given the saliencies w · ∂L/∂w that `ranked` makes, in which order |·| and (·)² agree."""
+    return magnitude(saliencies, masks, rate)
+
+
+def ranked(rule: str, weights: Weights, gradients: Weights) -> Weights:
+    """What `rule` looks at: the weights, or w · ∂L/∂w of those that have a gradient."""
+    if rule != "taylor":
+        return weights
+    return {name: weights[name] * gradient for name, gradient in gradients.items()}
+
+
 def drop_count(mask: Tensor, rate: float) -> int:
     """⌊rate · active⌋, bounded by the free places, so that as many can be grown elsewhere."""
     active = int(mask.sum())
@@ -59,4 +72,4 @@ def _smallest(value: Tensor, mask: Tensor, count: int) -> Tensor:
     return dropped.view(mask.shape)
 
 
-RULES: dict[str, Rule] = {"magnitude": magnitude, "set": signed, "threshold": threshold}
+RULES: dict[str, Rule] = {"magnitude": magnitude, "set": signed, "taylor": taylor, "threshold": threshold}

@@ -61,6 +61,16 @@ class Units:
         """Whether every unit is one weight."""
         return all(one.cost == 1 and len(one.parts) == 1 for one in self.sets.values())
 
+    @property
+    def rows(self) -> dict[str, int]:
+        """Of an N:M structure, M by set."""
+        return {name: one.row for name, one in self.sets.items() if one.row is not None}
+
+    @property
+    def patterned(self) -> list[str]:
+        """Of a pattern structure, the parameters of 3 × 3 kernels."""
+        return [part.name for one in self.sets.values() for part in one.parts if part.pattern]
+
     def totals(self, tensors: Tensors) -> dict[str, Tensor]:
         """The sum of each unit's values (k,), which of a unit of one weight is the weight with its sign.
 
@@ -83,11 +93,11 @@ class Units:
             powers = {name: value.abs() ** power for name, value in tensors.items() if name in self.shapes}
             return {name: value ** (1 / power) for name, value in self.totals(powers).items()}
 
-    def held(self, masks: Tensors) -> Kept:
+    def held(self, masks: Tensors, *, reading: bool = False) -> Kept:
         """Which units are kept in masks that `spread` made: the way back. A parameter without a mask is kept."""
         found = {}
         for name, one in self.sets.items():
-            parts = [part for part in one.parts if part.name in masks]
+            parts = [part for part in one.parts if part.name in masks and (part.reads or not reading)]
             first = masks[parts[0].name] if parts else None
             kept = torch.zeros(one.size, dtype=torch.bool, device=None if first is None else first.device)
             for part in parts:
