@@ -43,9 +43,10 @@ METHODS = {
     "dense": Entry("dense", "DenseOptions", sparse=False, private=True),
     "magnitude": Entry("magnitude", "MagnitudeOptions", sparse=True, structures=KINDS, private=True),
     "mcmia": Entry("mcmia", "McmiaOptions", sparse=True, structures=KINDS),
-    "rigl": Entry("rigl", "RiglOptions", sparse=True, private=True),
-    "safecompress": Entry("safecompress", "SafeCompressOptions", sparse=True),
-    "set": Entry("set", "SetOptions", sparse=True, private=True),
+    "reweighted": Entry("reweighted", "ReweightedOptions", sparse=True, structures=KINDS, private=True),
+    "rigl": Entry("rigl", "RiglOptions", sparse=True, structures=KINDS, private=True),
+    "safecompress": Entry("safecompress", "SafeCompressOptions", sparse=True, structures=KINDS),
+    "set": Entry("set", "SetOptions", sparse=True, structures=KINDS, private=True),
 }
 
 DP = "dpsgd"
