@@ -4,6 +4,7 @@
 import itertools
 from typing import Any, Literal, Self
 
+import torch
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from safedeploy.methods.safety import SafetyTest, matched_scores, tm_scores
 from safedeploy.methods.testers import require_known
 from safedeploy.methods.testers.base import Effort
 from safedeploy.sparsity import grow, prune
+from safedeploy.sparsity.units import Tensors
 from safedeploy.training.hooks import Hooks
 from safedeploy.training.loop import Training
 
@@ -22,6 +24,8 @@ _ATTACKERS = {
     "white": ("neural-white",),
     "both": ("neural-black", "neural-white"),
 }
+
+MEMORY = 0.9  # of the running mean gradient behind momentum growth
 
 
 class SafeCompressOptions(DynamicOptions):
@@ -126,6 +130,9 @@ class SafeCompress(DynamicSparse):
     def __init__(self, options: SafeCompressOptions, context: Context) -> None:
         super().__init__(options, context, options.candidates[0])
         self.selection = options
+        self._grows = {growing for _, growing in options.candidates}
+        self._momentum: dict[str, Tensor] = {}
+        self._fired: dict[str, Tensor] = {}
         effort = Effort(
             options.first_steps,
             options.attacker_steps,
@@ -138,28 +145,49 @@ class SafeCompress(DynamicSparse):
     def begin(self, training: Training) -> None:
         self.test.begin(training.module)
         super().begin(training)
+        self._note_fired(training)
+
+    def after_backward(self, training: Training) -> None:
+        super().after_backward(training)
+        if "momentum" in self._grows and training.step < self.last_update(training):
+            fresh = training.dense_gradients()
+            before = {name: mean.to(fresh[name].device) for name, mean in self._momentum.items()}
+            # not in place: a candidate's mean leaves that of the others as it was
+            self._momentum = {name: MEMORY * before.get(name, 0) + (1 - MEMORY) * g for name, g in fresh.items()}
+
+    def signal(self, growing: str, gradients: Tensors) -> Tensors:
+        return {"momentum": self._momentum, "random-unfired": self._fired}.get(growing, gradients)
 
     def change(self, training: Training, gradients: dict[str, Tensor]) -> None:
         if (training.step // self.interval(training)) % self.selection.test_every == 0:
             self._select(training, gradients)
         else:
             super().change(training, gradients)
+        self._note_fired(training)
+
+    def _note_fired(self, training: Training) -> None:
+        """Which weights have ever been active: 1, else 0."""
+        if "random-unfired" in self._grows:
+            now = {name: mask.to(torch.float32) for name, mask in training.masks.items()}
+            before = {name: fired.to(now[name].device) for name, fired in self._fired.items()}
+            self._fired = {name: torch.maximum(mask, before.get(name, mask)) for name, mask in now.items()}
 
     def _select(self, training: Training, gradients: dict[str, Tensor]) -> None:
         """Each strategy updates a copy, trains it on the same next batches and is tested; the best is trained on."""
-        base = training.state()
+        base, momentum = training.state(), self._momentum
         # the steps before the next update, whose gradients it sums, must still be ahead
         ahead = min(self.interval(training) - self.gradient_steps(training), training.total_steps - training.step)
         steps = min(self.selection.candidate_steps, ahead)
         tried, seen = [], []
         for strategy in self.selection.candidates:
             training.restore(base)
+            self._momentum = momentum
             training.set_masks(self.candidate(training, gradients, strategy))
             for _ in range(steps):
                 training.one_step()
             training.require_finite()
             seen.append(self.test.observe(training.module))
-            tried.append(training.state())
+            tried.append((training.state(), self._momentum))
         outcomes = self.test.judge(seen)
         exponent, matched = self.selection.exponent, self.selection.score == "matched"
         scores = matched_scores(outcomes) if matched else tm_scores(outcomes, exponent)
@@ -177,14 +205,17 @@ class SafeCompress(DynamicSparse):
                 }
             )
         self.strategy = self.selection.candidates[best]
-        training.restore(tried[best])
+        state, self._momentum = tried[best]
+        training.restore(state)
 
     def state(self) -> dict[str, Any]:
-        return {"strategy": "/".join(self.strategy), **super().state(), **self.test.state()}
+        own = {"strategy": "/".join(self.strategy), "momentum": self._momentum, "fired": self._fired}
+        return {**own, **super().state(), **self.test.state()}
 
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
         self.strategy = _pair(state["strategy"])
+        self._momentum, self._fired = state["momentum"], state["fired"]
         self.test.restore(state)
 
 
