@@ -18,9 +18,12 @@ Learner = Literal["trees", "linear", "network"]
 Values = NDArray[np.int64]
 
 
-def learn(known: Floats, values: Values, targets: Floats) -> Floats:
-    """Logistic regression: log P(value | features) of the targets, (n, V). `values` holds every value."""
-    return np.asarray(_linear().fit(known, values).predict_log_proba(targets), dtype=np.float64)
+def learn(known: Floats, values: Values, targets: Floats, strength: float = 1.0) -> Floats:
+    """Logistic regression: log P(value | features) of the targets, (n, V), the values ascending.
+
+    `values` holds every value. strength: the inverse of the penalty on the weights.
+    """
+    return np.asarray(_linear(strength).fit(known, values).predict_log_proba(targets), dtype=np.float64)
 
 
 def out_of_fold(
@@ -63,7 +66,7 @@ def _model(learner: Learner, state: int, trees: int) -> Any:
     return make_pipeline(StandardScaler(), network)
 
 
-def _linear(strength: float = 1.0) -> Any:
+def _linear(strength: float) -> Any:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

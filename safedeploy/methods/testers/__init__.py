@@ -14,6 +14,8 @@ TESTERS = {
     **{attack.name: "audit" for attack in ATTACKS},
     "rmia": "audit",
     "lira": "audit",
+    "attribute": "attribute",
+    "attribute-white": "attribute",
     "neural-black": "neural_black",
     "neural-white": "neural_white",
 }
