@@ -14,8 +14,8 @@ def fault(name, options=None, density=0.1):
     return str(caught.value)
 
 
-def test_the_five_methods_have_their_names():
-    assert set(METHODS) == {"dense", "magnitude", "set", "rigl", "safecompress"}
+def test_the_methods_have_their_names():
+    assert {"dense", "magnitude", "mcmia", "rigl", "safecompress", "set"} <= set(METHODS)
 
 
 def test_an_unknown_method_gets_the_nearest_name():
