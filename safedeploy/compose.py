@@ -25,6 +25,7 @@ def make_recipe(
     density: float | None = None,
     structure: str | None = None,
     attacker: str | None = None,
+    min_max: bool | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
@@ -40,7 +41,7 @@ def make_recipe(
 ) -> Recipe:
     """A whole recipe; None leaves a value to `file`, and what that leaves to the data set's defaults.
 
-    `options` are the method's own, `attacker` one of them, and NAME.KEY those of a defence. `defences` take the place
+    `options` are the method's own, `attacker` and `min_max` two of them, and NAME.KEY those of a defence. `defences` take the place
     of the file's, whose options they keep. Raises UserError that names the faulty key.
     """
     content: dict[str, Any] = {}
@@ -58,7 +59,8 @@ def make_recipe(
     }
     for section, values in content.items():
         filled[section] = {**filled.get(section, {}), **values} if isinstance(values, dict) else values
-    typed = dict(options or {}) if attacker is None else {**(options or {}), "attacker": attacker}
+    flags = {"attacker": attacker, "min_max": min_max}
+    typed = {**(options or {}), **{key: value for key, value in flags.items() if value is not None}}
     _put(filled, "data", source=data, root=_absolute(data_root), label=label, sensitive=sensitive)
     _put(filled, "model", name=model, init=_found(init))
     own, others = _by_defence(filled, typed, defences)
