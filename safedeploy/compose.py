@@ -41,8 +41,8 @@ def make_recipe(
 ) -> Recipe:
     """A whole recipe; None leaves a value to `file`, and what that leaves to the data set's defaults.
 
-    `options` are the method's own, `attacker` and `min_max` two of them, and NAME.KEY those of a defence. `defences` take the place
-    of the file's, whose options they keep. Raises UserError that names the faulty key.
+    `options` are the method's own, `attacker` and `min_max` two of them, and NAME.KEY those of a defence. `defences`
+    take the place of the file's, whose options they keep. Raises UserError that names the faulty key.
     """
     content: dict[str, Any] = {}
     if file is not None:
