@@ -50,8 +50,8 @@ PLAIN = {"momentum": 0.0, "weight_decay": 0.0, "milestones": [], "batch_size": 4
 def test_two_rounds_by_hand(toy):
     """W = (3, 1, −2, 0.5), l = 1, ρ 1 then 2: Z1 = (3, 0, 0, 0), U1 = (0, 1, −2, 0.5).
 
-    Pull W − Z1 + U1 = (0, 2, −4, 1). With W = (1, 1, −2, 0.5) at the second Z-step, W + U1 is (1, 2, −4, 1): Z2 = (0, 0, −4, 0), and U2 is half of
-    (1, 2, 0, 1), since ρ doubles. Pull 2 (W − Z2 + U2) = 2 (1.5, 2, 2, 1).
+    The pull is W − Z1 + U1 = (0, 2, −4, 1). With W = (1, 1, −2, 0.5) at the second Z-step, W + U1 is (1, 2, −4, 1):
+    Z2 = (0, 0, −4, 0), and U2 is half of (1, 2, 0, 1), since ρ doubles. The pull is 2 (W − Z2 + U2) = 2 (1.5, 2, 2, 1).
     """
     hooks = mcmia(toy, density=0.25, rho_start=1.0, rho_end=2.0, interval=2, prune_at=0.6)
     recipe = TrainingRecipe(epochs=10, learning_rate=1.0, **PLAIN)
