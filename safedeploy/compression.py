@@ -175,6 +175,7 @@ def train_run(run: RunDir, recipe: Recipe, progress: Progress) -> RunDir:
     from safetensors.torch import save
 
     from safedeploy.export.targets import keep_target
+    from safedeploy.models.init import anew, weights_sha256
     from safedeploy.rundir import write_bytes
     from safedeploy.sparsity.masks import layer_densities, total_density
     from safedeploy.training.evaluate import accuracy
@@ -190,6 +191,10 @@ def train_run(run: RunDir, recipe: Recipe, progress: Progress) -> RunDir:
         return torch.from_numpy(part.x), torch.from_numpy(part.y)
 
     validation = tensors(examples.samples("validation"))
+    init = recipe.model.init
+    lacking = [] if init is None else anew(module, init)
+    stage = f"train {recipe.method.name}" + (f" from {init}" if init else "")
+    stage += f", {' and '.join(lacking)} anew" if lacking else ""
 
     started = perf_counter()
     training = run_training(
@@ -201,7 +206,7 @@ def train_run(run: RunDir, recipe: Recipe, progress: Progress) -> RunDir:
         recipe.seed,
         metrics=run.metrics,
         checkpoints=run.checkpoints,
-        progress=progress(f"train {recipe.method.name}"),
+        progress=progress(stage),
     )
     seconds = perf_counter() - started
     module.cpu()
@@ -230,6 +235,9 @@ def train_run(run: RunDir, recipe: Recipe, progress: Progress) -> RunDir:
         roles={role: int(examples.split.indices(role).size) for role in ROLES},
         defences=list(recipe.method.defences),
         guarantee=hooks.guarantee(training),
+        init=init,
+        init_sha256=None if init is None else weights_sha256(init),
+        init_anew=lacking,
     ).write(run.summary)
     return run
 

@@ -19,7 +19,7 @@ from safedeploy.errors import UserError, unknown
 from safedeploy.export.targets import Target, load_target, target_of_run
 from safedeploy.recipe import Recipe, read_recipe
 from safedeploy.reference_build import Plan, build, require_startable, split_of
-from safedeploy.results import Manifest, Preprocessing, ReferenceSet, Served
+from safedeploy.results import Manifest, Preprocessing, ReferenceSet, Served, Summary
 from safedeploy.rundir import RunDir, open_run
 from safedeploy.versions import versions
 
@@ -124,6 +124,7 @@ def _plan_of_run(
     recipe = read_recipe(run.recipe)
     if not run.weights.is_file():
         raise UserError(f"{run.root} has no weights yet: finish it with 'safedeploy compress --resume {run.root}'")
+    _require_same_init(run, recipe)
     wanted = load_target(target) if target else target_of_run(run, recipe.target)
     place = run.bundle(wanted.name) / "manifest.json"
     if not place.is_file():
@@ -138,6 +139,17 @@ def _plan_of_run(
         served[SAME_WEIGHTS] = Served(by=FLOAT32, max_logit_difference=apart)
     changed = recipe.model_copy(update={"target": target or recipe.target})
     return _plan(run.root.name, changed, wanted, load_examples(run, data_root), folder, count, views, chosen, served)
+
+
+def _require_same_init(run: RunDir, recipe: Recipe) -> None:
+    """References begin with the trained weights that the run began with, as an attacker's would."""
+    began_with = Summary.read(run.summary).init_sha256 if recipe.model.init and run.summary.is_file() else None
+    if recipe.model.init and began_with:
+        need_torch("making reference models")
+        from safedeploy.models.init import weights_sha256
+
+        if weights_sha256(recipe.model.init) != began_with:
+            raise UserError(f"{recipe.model.init} holds other weights than {run.root} began with: give them back first")
 
 
 def _plan(

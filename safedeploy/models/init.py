@@ -1,7 +1,8 @@
 """Trained weights to begin with: a .safetensors file, a run or published weights, put into a module they fit."""
 
+import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,44 +38,70 @@ def put_in(module: "nn.Module", init: str, name: str) -> list[str]:
 
     name: what an error calls the module. Raises UserError, naming a tensor, where they do not fit.
     """
+    given, own = read_weights(init), module.state_dict()
+    fresh = _head_to_keep(module, given)
+    fitting = _fitting(given, own, fresh, init, name)
+    for tensor in fresh:
+        if tensor in given and given[tensor].shape[1:] != own[tensor].shape[1:]:
+            raise _other_shape(init, name, tensor, given[tensor], own[tensor])
+    module.load_state_dict({**own, **fitting})
+    return fresh
+
+
+def anew(module: "nn.Module", init: str) -> list[str]:
+    """What `put_in` leaves as it is."""
+    return _head_to_keep(module, read_weights(init))
+
+
+def weights_sha256(init: str) -> str:
+    """Of the tensors' names, types, shapes and values, whatever file they lie in."""
     import torch
 
-    given, own = _unwrapped(read_weights(init)), module.state_dict()
-    head = _last_linear(module)
-    fresh = [tensor for tensor in own if tensor in head and not _fits(given.get(tensor), own[tensor])]
-    if fresh:
-        fresh = [tensor for tensor in own if tensor in head]
-    if wrong := [t for t in fresh if t in given and given[t].shape[1:] != own[t].shape[1:]]:
-        raise _other_shape(init, name, wrong[0], given[wrong[0]], own[wrong[0]])
+    digest = hashlib.sha256()
+    for name, value in sorted(read_weights(init).items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _head_to_keep(module: "nn.Module", given: Weights) -> list[str]:
+    """The tensors of the last linear layer, where `given` has another number of classes or has none of it."""
+    own, head = module.state_dict(), _last_linear(module)
+    fresh = [tensor for tensor in own if tensor in head]
+    return [] if all(_fits(given.get(tensor), own[tensor]) for tensor in fresh) else fresh
+
+
+def _fitting(given: Weights, own: Weights, fresh: Sequence[str], init: str, name: str) -> dict[str, "Tensor"]:
+    """The tensors of `given` that take the place of `own`, in its types."""
+    import torch
+
     wanted = [tensor for tensor in own if tensor not in fresh]
     # files from before torch 0.4.1 do not count batches
     missing = [tensor for tensor in wanted if tensor not in given and not tensor.endswith("num_batches_tracked")]
     extra = [tensor for tensor in given if tensor not in own]
     if extra and (missing or not init.startswith("hf:")):  # language models bring the heads they were trained with
-        there = f"'{missing[0]}'" if missing else f"no '{extra[0]}'"
-        raise UserError(f"--init {init} holds '{extra[0]}', {name} has {there}: give weights of the same model")
+        has = f"'{missing[0]}'" if missing else f"no '{extra[0]}'"
+        raise UserError(f"--init {init} holds '{extra[0]}', {name} has {has}: give weights of the same model")
     if missing:
         raise UserError(f"--init {init} lacks '{missing[0]}' of {name}: give weights of the same model, all of them")
-    for tensor in wanted:
-        if tensor in given and not _fits(given[tensor], own[tensor]):
+    there = [tensor for tensor in wanted if tensor in given]
+    for tensor in there:
+        if not _fits(given[tensor], own[tensor]):
             raise _other_shape(init, name, tensor, given[tensor], own[tensor])
-        if tensor in given and not bool(torch.isfinite(given[tensor]).all()):
+        if not bool(torch.isfinite(given[tensor]).all()):
             raise UserError(f"--init {init}: '{tensor}' holds values that are not finite; train or download it again")
-    module.load_state_dict({**own, **{t: given[t].to(own[t].dtype) for t in wanted if t in given}})
-    return fresh
+    return {tensor: given[tensor].to(own[tensor].dtype) for tensor in there}
 
 
 def read_weights(init: str) -> dict[str, "Tensor"]:
     """Every tensor of `init` by name, on the CPU, a run's masks left out. Raises UserError where it cannot be read."""
-    source, colon, name = init.partition(":")
-    if colon and source == "torchvision":
-        return _torchvision(name)
-    place = Path(name if colon and source == "hf" else init).expanduser()
-    if colon and source == "hf" and not place.exists():
+    source, _, name = init.partition(":")
+    if source == "torchvision":
+        return _unwrapped(_torchvision(name))
+    place = Path(name if source == "hf" else init).expanduser()
+    if source == "hf" and not place.exists():
         place = _downloaded(name)
-    if place.is_dir():
-        return _folder(place, init)
-    return _file(place, init)
+    return _unwrapped(_folder(place, init) if place.is_dir() else _file(place, init))
 
 
 def module_of_run(run: RunDir, input_shape: tuple[int, ...], classes: int) -> "nn.Module":

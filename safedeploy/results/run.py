@@ -30,6 +30,7 @@ class Summary(ResultFile):
     """What training produced (`summary.json`): accuracy by role, densities, examples by role, cost.
 
     `defences`: the terms added to the method. `guarantee`: what differential privacy promises, where it does.
+    `init`: the trained weights it began with, if any; `init_sha256`: of them; `init_anew`: tensors they did not fit.
     """
 
     data: str
@@ -48,6 +49,9 @@ class Summary(ResultFile):
     roles: dict[str, int]
     defences: list[str] = Field(default_factory=list)
     guarantee: DpGuarantee | None = None
+    init: str | None = None
+    init_sha256: str | None = None
+    init_anew: list[str] = Field(default_factory=list)
 
 
 class Served(Result):

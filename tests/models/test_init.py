@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from safedeploy.errors import UserError
-from safedeploy.models.init import initial_model, put_in, read_weights
+from safedeploy.models.init import initial_model, put_in, read_weights, weights_sha256
 from safedeploy.models.zoo import build_model
 from safedeploy.recipe import ModelRecipe
 from safedeploy.vision import torchvision
@@ -199,3 +199,14 @@ def test_what_cannot_be_downloaded_is_one_line(no_network):
 
 def test_an_unknown_published_model_gets_the_nearest(no_network):
     assert "unknown torchvision model 'resnet81'; did you mean 'resnet18'?" in fault("torchvision:resnet81")
+
+
+def test_the_digest_of_weights_is_of_the_weights_and_not_of_their_file(tmp_path, saved, trained):
+    masked = {**trained, "mask:fc1.weight": torch.ones(256, 6, dtype=torch.bool)}
+    save_file({f"module.{name}": value for name, value in trained.items()}, tmp_path / "again.safetensors")
+    save_file(masked, tmp_path / "model.safetensors")
+    wanted = weights_sha256(saved)
+    assert weights_sha256(str(tmp_path / "again.safetensors")) == weights_sha256(str(tmp_path)) == wanted
+    trained["fc2.bias"][0] += 1
+    save_file(trained, tmp_path / "other.safetensors")
+    assert weights_sha256(str(tmp_path / "other.safetensors")) != wanted
