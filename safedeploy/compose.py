@@ -24,6 +24,7 @@ def make_recipe(
     defences: Sequence[str] | None = None,
     density: float | None = None,
     structure: str | None = None,
+    quantise: str | None = None,
     attacker: str | None = None,
     min_max: bool | None = None,
     epochs: int | None = None,
@@ -67,7 +68,7 @@ def make_recipe(
     if density is None and "density" not in content.get("method", {}):
         density = _implied(structure or content.get("method", {}).get("structure", ""))
     _put(filled, "method", name=method, density=density, structure=structure, options=_merged(filled, own))
-    _put(filled, "method", defences=others)
+    _put(filled, "method", defences=others, quantise=quantise)
     _put(filled, "training", epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, device=device)
     _put(filled, "training", canaries=canaries)
     _put(filled, "audit", budget=dict(budget) if budget else None, attacks=attacks and list(attacks))

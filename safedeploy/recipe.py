@@ -26,6 +26,8 @@ def _structure(name: str) -> str:
 
 Structure = Annotated[str, AfterValidator(_structure)]  # a name that structures.py knows
 
+Quantise = Literal["int8", "palette4", "palette5", "palette6", "palette7", "palette8"]
+
 TPR_BUDGET = re.compile(r"tpr@(0?\.\d+)")  # the false-positive rate it asks about
 
 
@@ -78,6 +80,7 @@ class MethodRecipe(Section):
     """`density`: share of prunable weights kept. `structure`: what is kept or removed together (docs/methods.md);
     channels and filters are gone from the files that ship. `options`: the method's own. `defences`: terms added to it,
     by name, each with its own options.
+    `quantise`: what weights are rounded to in the forward pass, from the share `quantise_at` of the steps on.
     """
 
     name: str = "safecompress"
@@ -85,6 +88,8 @@ class MethodRecipe(Section):
     structure: Structure = "irregular"
     options: dict[str, Any] = {}
     defences: dict[str, dict[str, Any]] = {}
+    quantise: Quantise | None = None
+    quantise_at: Fraction = 0.75
 
 
 class TrainingRecipe(Section):

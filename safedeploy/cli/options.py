@@ -25,6 +25,9 @@ StructureOption = Annotated[
 DefenceOption = Annotated[
     list[str] | None, typer.Option("--defence", help="A term added to the method: see docs/methods.md; repeatable.")
 ]
+QuantiseOption = Annotated[
+    str | None, typer.Option("--quantise", help="Train on rounded weights at last: int8, or palette4 to palette8.")
+]
 InitOption = Annotated[
     str | None, typer.Option("--init", help="Trained weights to begin with: .safetensors, hf:NAME or torchvision:NAME.")
 ]

@@ -44,6 +44,7 @@ METHODS = {
     "magnitude": Entry("magnitude", "MagnitudeOptions", sparse=True, structures=KINDS, private=True),
     "mcmia": Entry("mcmia", "McmiaOptions", sparse=True, structures=KINDS),
     "reweighted": Entry("reweighted", "ReweightedOptions", sparse=True, structures=KINDS, private=True),
+    "reweighted": Entry("reweighted", "ReweightedOptions", sparse=True, structures=KINDS, private=True),
     "rigl": Entry("rigl", "RiglOptions", sparse=True, structures=KINDS, private=True),
     "safecompress": Entry("safecompress", "SafeCompressOptions", sparse=True, structures=KINDS),
     "set": Entry("set", "SetOptions", sparse=True, structures=KINDS, private=True),
@@ -92,9 +93,14 @@ def make_method(recipe: MethodRecipe, context: Context) -> Hooks:
     _require_together(recipe)
     make: Any = import_module(f"safedeploy.methods.{METHODS[recipe.name].module}").make
     hooks: Hooks = make(options, context)
-    if not recipe.defences:
+    if not recipe.defences and recipe.quantise is None:
         return hooks
     parts = {recipe.name: hooks, **{name: _defence(recipe, name, context) for name in recipe.defences}}
+    if recipe.quantise is not None:
+        from safedeploy.methods.quantised import QuantisationAware
+
+        # behind the method, whose steps are to meet the exact weights
+        parts["quantise"] = QuantisationAware(recipe.quantise, recipe.quantise_at, context)
     # what DP-SGD has made of the gradients is all that the others may see of them
     return Together(dict(sorted(parts.items(), key=lambda part: part[0] != DP)))
 

@@ -1,0 +1,53 @@
+"""The values that shipped weights can have: int8 steps for each output channel, or a palette for each weight.
+
+As the exporters place them (a weight exported otherwise is rounded once more), so that training can meet them first.
+"""
+
+import torch
+from torch import Tensor
+
+LEVELS = 127
+SCALE_BITS = 5  # significant bits of a channel's step, rounded up: steps shared by channels pack well
+SMALLEST_RANGE = 1e-4  # of a channel's magnitudes; a narrower one is taken to be as wide
+ROUNDS = 30  # of Lloyd's iteration, which from then on moves a palette little
+
+
+def int8(weight: Tensor) -> Tensor:
+    """The nearest multiples of each output channel's step; weight (outputs, …), output channels first.
+
+    The step is the channel's largest magnitude over 127, rounded up to 5 significant bits, so zero stays zero and
+    nothing is clipped.
+    """
+    largest = weight.abs().flatten(1).amax(1).clamp_min(SMALLEST_RANGE)
+    mantissa, exponent = torch.frexp(largest.double() / LEVELS)
+    step = torch.ldexp(torch.ldexp(mantissa, torch.tensor(SCALE_BITS)).ceil(), exponent - SCALE_BITS).to(weight.dtype)
+    step = step.view(-1, *[1] * (weight.dim() - 1))
+    return (weight / step).round() * step
+
+
+def fitted_palette(weight: Tensor, bits: int) -> Tensor:
+    """At most 2^bits values, ascending, near which the non-zeros of `weight` lie: all of these where there are no more.
+
+    k-means in one dimension (Lloyd 1957), begun at quantiles.
+    """
+    values = weight[weight != 0].double().sort().values
+    distinct: Tensor = torch.unique_consecutive(values)
+    if len(distinct) <= 2**bits:
+        return distinct.to(weight.dtype)
+    places = ((torch.arange(2**bits, device=weight.device) + 0.5) / 2**bits * len(values)).long()
+    centres: Tensor = torch.unique_consecutive(values[places])
+    sums = torch.cat([values.new_zeros(1), values.cumsum(0)])
+    for _ in range(ROUNDS):
+        ends = torch.searchsorted(values, (centres[1:] + centres[:-1]) / 2)
+        ends = torch.cat([ends.new_zeros(1), ends, ends.new_full((1,), len(values))])
+        count = ends.diff()
+        centres = torch.where(count > 0, sums[ends[1:]] - sums[ends[:-1]], centres) / count.clamp_min(1)
+    return centres.to(weight.dtype)
+
+
+def nearest(weight: Tensor, palette: Tensor) -> Tensor:
+    """Each non-zero of `weight` by the nearest value of `palette`, which ascends; zeros stay zero."""
+    if not len(palette):
+        return weight.clone()
+    middles = (palette[1:] + palette[:-1]) / 2
+    return torch.where(weight != 0, palette[torch.bucketize(weight, middles)], 0)
