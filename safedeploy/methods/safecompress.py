@@ -25,6 +25,7 @@ _ATTACKERS = {
     "both": ("neural-black", "neural-white"),
 }
 
+MIN_TESTS = 2  # so that a short training selects more than once
 MEMORY = 0.9  # of the running mean gradient behind momentum growth
 
 
@@ -44,7 +45,10 @@ class SafeCompressOptions(DynamicOptions):
     prune: tuple[str, ...] = Field((), description="prune rules: a candidate for each with each of `grow`")
     grow: tuple[str, ...] = Field((), description="grow rules: a candidate for each with each of `prune`")
     test_every: int = Field(
-        8, ge=1, description="updates from one test to the next; those between use the strategy chosen last"
+        8,
+        ge=1,
+        description="updates from one test to the next, fewer where a short training would have a single test; those"
+        " between use the strategy chosen last",
     )
     candidate_steps: int = Field(
         20,
@@ -159,11 +163,16 @@ class SafeCompress(DynamicSparse):
         return {"momentum": self._momentum, "random-unfired": self._fired}.get(growing, gradients)
 
     def change(self, training: Training, gradients: dict[str, Tensor]) -> None:
-        if (training.step // self.interval(training)) % self.selection.test_every == 0:
+        if (training.step // self.interval(training)) % self.test_every(training) == 0:
             self._select(training, gradients)
         else:
             super().change(training, gradients)
         self._note_fired(training)
+
+    def test_every(self, training: Training) -> int:
+        """Updates from one test to the next."""
+        updates = self.last_update(training) // self.interval(training)
+        return max(1, min(self.selection.test_every, updates // MIN_TESTS))
 
     def _note_fired(self, training: Training) -> None:
         """Which weights have ever been active: 1, else 0."""

@@ -105,3 +105,11 @@ def test_a_network_that_diverges_is_told_as_such(toy, tmp_path):
     recipe = toy.recipe.model_copy(update={"learning_rate": 1e25})
     with pytest.raises(UserError, match="lower the learning rate"):
         toy.train(tmp_path, toy.method("safecompress", {"test_every": 1}), recipe)
+
+
+@pytest.mark.parametrize(("epochs", "steps"), [(1, [2, 4, 6]), (2, [6, 12]), (6, [20, 40])])
+def test_a_short_training_selects_more_than_once(toy, tmp_path, epochs, steps):
+    """Ten steps an epoch, masks that change in three quarters of them: 3, 7 and 9 updates, every 2, 2 and 5 steps."""
+    hooks = toy.method("safecompress", {"interval": 100, "test_every": 8, "testers": "margin"})
+    made = toy.train(tmp_path, hooks, toy.recipe.model_copy(update={"epochs": epochs}))
+    assert [test[0]["step"] for test in candidates(made)] == steps

@@ -16,7 +16,7 @@ from safedeploy.methods.base import Context
 from safedeploy.methods.set import SetOptions
 from safedeploy.methods.set import make as make_set
 from safedeploy.methods.testers.base import Effort, Known, joined
-from safedeploy.models.zoo import build_model
+from safedeploy.models.init import initial_model
 from safedeploy.seeds import derive
 from safedeploy.training.device import make_accelerator
 from safedeploy.training.group import Job, groups, train_group
@@ -36,7 +36,7 @@ def train_references(known: Known, context: Context, effort: Effort) -> Referenc
     seeds = [derive(context.seed, "tester reference", k) for k in range(effort.references)]
     jobs = [
         Job(
-            build_model(context.model.name, context.input_shape, context.classes, seed),
+            initial_model(context.model, context.input_shape, context.classes, seed),
             np.flatnonzero(chosen),
             _hooks(context, effort, seed),
             seed,
