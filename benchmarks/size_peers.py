@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from safedeploy.artifacts.info import zip_bytes
+from safedeploy.artifacts.inspect import position_bits
 
 INDEX_BYTES = 8  # ONNX Runtime takes one int64 linear index a non-zero
 
@@ -31,7 +32,7 @@ def bound_bytes(path: Path, rounding: str | None = None) -> float:
 
 def _bits(value: NDArray[Any], rounding: str | None) -> float:
     n, k = value.size, int(np.count_nonzero(value))
-    log2_choices = (math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)) / math.log(2)
+    log2_choices = position_bits(n, k)
     if rounding is None:
         return log2_choices + k * value.itemsize * 8
     if rounding == "float16":

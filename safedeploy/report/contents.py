@@ -6,7 +6,16 @@ from pathlib import Path
 from typing import TypeVar
 
 from safedeploy.recipe import Recipe, read_recipe
-from safedeploy.results import AttackEvidence, DenseControl, Evidence, Manifest, ResultFile, Summary, Timing
+from safedeploy.results import (
+    AttackEvidence,
+    DenseControl,
+    Evidence,
+    Manifest,
+    ResultFile,
+    Summary,
+    Timing,
+    Verification,
+)
 from safedeploy.rundir import RunDir, open_run
 
 AnyResult = TypeVar("AnyResult", bound=ResultFile)
@@ -29,6 +38,7 @@ class ModelResults:
     timing: Mapping[str, Timing]
     run: str = "RUN"
     target: str = "android"
+    verification: Verification | None = None
 
     @property
     def stale(self) -> tuple[str, ...]:
@@ -131,6 +141,7 @@ def _read_model(run: RunDir, recipe: Recipe, label: str) -> ModelResults:
         timing=_read_folder(Timing, run.benches(target)),
         run=run.root.as_posix(),
         target=target,
+        verification=_read_if_there(Verification, run.verification(target)),
     )
 
 

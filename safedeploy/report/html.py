@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from safedeploy.report import words
+from safedeploy.report.checks import checks_sentence, checks_table
 from safedeploy.report.contents import Contents
 from safedeploy.report.evidence_tables import Table, attack_tables
 from safedeploy.report.table import Row, glance, missing
@@ -43,6 +44,11 @@ def render_html(contents: Contents, thumbnails: Mapping[int, bytes] | None = Non
             device=_this_machine(contents),
             tiles=_tiles(rows, file or (contents.files[0] if contents.files else "")),
             missing=missing(rows),
+            checks=[
+                (model, checks_sentence(found), checks_table(found))
+                for model in contents.models
+                if (found := model.verification) is not None
+            ],
             audits=_audits(contents),
             unrun=[(name, attack) for name, audit in contents.shipped.evidence.items() for attack in audit.not_run],
         )
