@@ -48,7 +48,8 @@ class DynamicSparse(Hooks):
 
     Fresh weights are masked at random and rescaled; of trained ones (`--init`) the largest are kept as they are. A
     dormant channel keeps the weights it is computed with, which get no gradient, and is read with weights of zero: it
-    changes no answer, and their gradients tell whether it would help. At the end nothing of it is left.
+    changes no answer, and their gradients tell whether it would help; so does a filter before a batch norm, whose scale
+    and shift are zero. At the end nothing of it is left.
     """
 
     units: Units
@@ -81,7 +82,7 @@ class DynamicSparse(Hooks):
 
     @property
     def _dormant(self) -> bool:
-        return self.context.structure == "channel"
+        return self.context.structure in ("channel", "filter")
 
     def _held(self, training: Training) -> Kept:
         return self.units.held(training.masks, reading=self._dormant)

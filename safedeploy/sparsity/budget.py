@@ -22,24 +22,35 @@ def erk(shapes: Mapping[str, Shape], density: float) -> dict[str, int]:
         raise UserError(
             f"density {density:g} keeps {total} weights, fewer than the {len(sizes)} layers: use at least {least:g}"
         )
-    return _round_to(_shares(shapes, sizes, total), sizes, total)
+    raw = {name: float(sum(shape)) for name, shape in shapes.items()}
+    return _round_to(_shares(raw, sizes, total), sizes, total)
 
 
 @dataclass(frozen=True)
 class Divisible:
-    """A layer of `size` groups that are kept or not, each of which keeps `cost` weights. shape: of all its weights."""
+    """Layers whose `size` groups are kept or not, each of which keeps `cost` weights. shapes: of all their weights."""
 
-    shape: Shape
+    shapes: tuple[Shape, ...]
     size: int
     cost: float
 
+    @property
+    def weights(self) -> int:
+        return sum(math.prod(shape) for shape in self.shapes)
 
-def erk_groups(layers: Mapping[str, Divisible], whole: int, density: float, structure: str) -> dict[str, int]:
+    @property
+    def raw(self) -> float:
+        """What ERK's share of the weights is in proportion to: sum(shape) / prod(shape) of prod(shape)."""
+        return float(sum(sum(shape) for shape in self.shapes))
+
+
+def erk_groups(layers: Mapping[str, Divisible], everything: int, density: float, structure: str) -> dict[str, int]:
     """Kept groups by layer: ERK's weights in whole groups, at least one a layer, their total within one group.
 
-    whole: weights beside them that are all kept. Raises UserError, naming a layer, where no counts meet the density.
+    everything: all weights, those beside the layers too, which are kept. Raises UserError, naming a layer, where no
+    counts meet the density.
     """
-    everything = sum(math.prod(layer.shape) for layer in layers.values()) + whole
+    whole = everything - sum(layer.weights for layer in layers.values())
     total = round(density * everything)
     costs = {name: layer.cost for name, layer in layers.items()}
     most = {name: layer.size * layer.cost for name, layer in layers.items()}
@@ -48,15 +59,15 @@ def erk_groups(layers: Mapping[str, Divisible], whole: int, density: float, stru
     if total < least - max(costs.values()) / 2:
         raise UserError(
             f"density {density:g} with --structure {structure}: what every layer keeps at least is more,"
-            f" {costs[largest]:g} weights in {largest}; use at least {math.ceil(1e4 * least / everything) / 1e4:g}"
+            f" {costs[largest]:.0f} weights in {largest}; use at least {math.ceil(1e4 * least / everything) / 1e4:g}"
         )
     if total > whole + sum(most.values()) + 0.5:
         reached = math.floor(1e4 * (whole + sum(most.values())) / everything) / 1e4
         raise UserError(
             f"density {density:g} with --structure {structure}: layers keep at most {reached:g} of the weights, as"
-            f" {widest} {most[widest]:g} of {math.prod(layers[widest].shape)}; use that or less, or irregular"
+            f" {widest} {most[widest]:.0f} of {layers[widest].weights}; use that or less, or irregular"
         )
-    exact = _shares({name: layer.shape for name, layer in layers.items()}, most, total - whole)
+    exact = _shares({name: layer.raw for name, layer in layers.items()}, most, total - whole)
     counts = {name: max(1, math.floor(exact[name] / costs[name] + 1e-9)) for name in layers}
     left = total - whole - sum(counts[name] * costs[name] for name in layers)
     while left < 0 and (able := [name for name in layers if counts[name] > 1]):
@@ -70,20 +81,20 @@ def erk_groups(layers: Mapping[str, Divisible], whole: int, density: float, stru
     return counts
 
 
-def _shares(shapes: Mapping[str, Shape], most: Mapping[str, float], total: float) -> dict[str, float]:
-    """What each layer keeps, not rounded; `most`: what it can keep."""
+def _shares(raw: Mapping[str, float], most: Mapping[str, float], total: float) -> dict[str, float]:
+    """What each layer keeps, not rounded: in proportion to `raw`, at most `most`."""
     dense: set[str] = set()
     while True:
         left = total - sum(most[name] for name in dense)
-        raw = {name: float(sum(shapes[name])) for name in shapes if name not in dense}
-        if not raw:
+        rest = [name for name in raw if name not in dense]
+        if not rest:
             break
-        scale = left / sum(raw.values())
-        over = {name for name in raw if scale * raw[name] > most[name]}
+        scale = left / sum(raw[name] for name in rest)
+        over = {name for name in rest if scale * raw[name] > most[name]}
         if not over:
             break
         dense |= over
-    return {name: float(most[name]) if name in dense else scale * raw[name] for name in shapes}
+    return {name: float(most[name]) if name in dense else scale * raw[name] for name in raw}
 
 
 def _round_to(exact: Mapping[str, float], sizes: Mapping[str, int], total: int) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The units of one layer's weights: single weights, filters, columns, kernels, blocks, and every M weights."""
+"""The units of one layer's weights: single weights, columns, kernels, blocks, and every M weights."""
 
 import math
 
@@ -13,21 +13,19 @@ from safedeploy.structures import block_of, kind_of, n_of_m
 def units_of(name: str, layer: nn.Module, structure: str) -> UnitSet | None:
     """The units of the weight called `name`; None where it stays whole.
 
-    A filter is all weights of one output, a column all that multiply one input (at one position of the kernel), a
-    kernel those of one output and one input; in a linear layer a kernel is a single weight. An embedding answers along
-    its second axis. N:M leaves whole what reads fewer than M inputs, as depthwise convolutions do, and convolutions
-    that read colours M does not divide. Raises UserError where this layer cannot have the structure.
+    A column is all weights that multiply one input (at one position of the kernel), a kernel those of one output and
+    one input; in a linear layer a kernel is a single weight. An embedding is read along its first axis. N:M leaves
+    whole what reads fewer than M inputs, as depthwise convolutions do, and convolutions that read colours which M does
+    not divide. Raises UserError where this layer cannot have the structure.
     """
     weight: Tensor = layer.weight  # type: ignore[assignment]
     shape = tuple(weight.shape)
-    answers, reads = (1, 0) if isinstance(layer, nn.Embedding) else (0, 1)
+    reads = 0 if isinstance(layer, nn.Embedding) else 1
     row = None
     pattern = False
     match kind_of(structure):
         case "irregular":
             index, size = None, weight.numel()
-        case "filter":
-            index, size = _along(shape, answers)
         case "column":
             index, size = _along(shape, reads, *range(2, len(shape)))
         case "kernel":
@@ -44,7 +42,7 @@ def units_of(name: str, layer: nn.Module, structure: str) -> UnitSet | None:
             _require_divisible(name, shape, kept, row)
             index, size = _rows(shape), weight.numel()
     cost = PATTERN if pattern else weight.numel() / size
-    return UnitSet(size, cost, shape, (Part(name, index, pattern=pattern),), row)
+    return UnitSet(size, cost, (shape,), (Part(name, index, pattern=pattern),), row)
 
 
 COLOURS = 4  # channels of an image, at most

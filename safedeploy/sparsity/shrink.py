@@ -33,6 +33,43 @@ def shrink(module: nn.Module, input_shape: Sequence[int]) -> nn.Module:
     return smaller
 
 
+def without_filters(module: nn.Module, input_shape: Sequence[int]) -> nn.Module:
+    """As `shrink`, of a module with empty filters: what reads nothing but them goes too.
+
+    A filter stays, with its zeros, where another that is added to it does, and where an activation answers it with
+    something else than zero. A module that cannot be followed is copied whole.
+    """
+    try:
+        groups = coupled_channels(module, input_shape)
+        emptied = copy.deepcopy(module).cpu().eval()
+        _empty_readers(emptied, groups)
+        if not _alike(module, emptied, input_shape):
+            emptied = copy.deepcopy(module).cpu().eval()
+            for group in groups:
+                tried = copy.deepcopy(emptied)
+                _empty_readers(tried, [group])
+                emptied = tried if _alike(module, tried, input_shape) else emptied
+        return shrink(emptied, input_shape)
+    except UserError:
+        return copy.deepcopy(module).cpu().eval()
+
+
+@torch.no_grad()
+def _empty_readers(module: nn.Module, groups: Sequence[Group]) -> None:
+    """Set to zero the weights that read channels which are computed with nothing but zeros."""
+    parameters = dict(module.named_parameters())
+    for group in groups:
+        written = torch.zeros(group.channels, dtype=torch.bool)
+        slots = [slot for slot in group.slots if slot.name in parameters]
+        for slot in slots:
+            if slot.dim == 0:
+                along = (parameters[slot.name].reshape(len(parameters[slot.name]), -1) != 0).any(dim=1)
+                written |= along[slot.places].any(dim=1)
+        for slot in slots:
+            if slot.dim == 1:
+                parameters[slot.name].index_fill_(1, slot.places[~written].flatten(), 0)
+
+
 def _dead(module: nn.Module, group: Group) -> Tensor:
     """Which channels (k,) have no weight that is not zero; never all."""
     parameters = dict(module.named_parameters())
@@ -68,17 +105,26 @@ def _cut(layer: nn.Module, tensor: str, dim: int, places: Tensor) -> None:
         layer.out_channels, layer.in_channels = layer.weight.shape[:2]
 
 
-@torch.no_grad()
 def _require_alike(module: nn.Module, smaller: nn.Module, input_shape: Sequence[int]) -> None:
-    x = torch.randn(TRIED, *input_shape, generator=torch.Generator().manual_seed(0))
-    wanted = copy.deepcopy(module).cpu().eval()(x)
     try:
-        difference = float((smaller(x) - wanted).abs().max())
+        difference = _difference(module, smaller, input_shape)
     except Exception as error:  # whatever a user's own forward raises
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise UserError(f"--structure channel: without its empty channels this model fails ({reason})") from error
-    if not difference <= CLOSE * max(1.0, float(wanted.abs().max())):
+    if not difference <= CLOSE:
         raise UserError(
             f"--structure channel: without its empty channels this model answers differently (by {difference:.2g});"
             " use irregular"
         )
+
+
+def _alike(module: nn.Module, other: nn.Module, input_shape: Sequence[int]) -> bool:
+    return _difference(module, other, input_shape) <= CLOSE
+
+
+@torch.no_grad()
+def _difference(module: nn.Module, other: nn.Module, input_shape: Sequence[int]) -> float:
+    """On random inputs, in units of the largest logit, or of 1 where that is less."""
+    x = torch.randn(TRIED, *input_shape, generator=torch.Generator().manual_seed(0))
+    wanted = copy.deepcopy(module).cpu().eval()(x)
+    return float((other(x) - wanted).abs().max() / wanted.abs().max().clamp_min(1.0))

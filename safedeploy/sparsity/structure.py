@@ -1,6 +1,7 @@
 """The structures a mask can have, from single weights to channels: the units of a module, and what of them is kept."""
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -10,10 +11,11 @@ from safedeploy.errors import UserError
 from safedeploy.sparsity.budget import Divisible, erk, erk_groups
 from safedeploy.sparsity.channels import channel_sizes
 from safedeploy.sparsity.coupled import Group, coupled_channels
+from safedeploy.sparsity.filters import filter_sets
 from safedeploy.sparsity.layerwise import has_pattern, units_of
 from safedeploy.sparsity.masks import PRUNABLE, Masks, shapes
 from safedeploy.sparsity.patterns import learned_library
-from safedeploy.sparsity.shrink import shrink
+from safedeploy.sparsity.shrink import shrink, without_filters
 from safedeploy.sparsity.units import Kept, Part, Tensors, Units, UnitSet
 from safedeploy.structures import kind_of, n_of_m
 
@@ -39,6 +41,12 @@ def structured(module: nn.Module, input_shape: Sequence[int], structure: str, li
         ]
         _require_kernels(prunable, len(kernels))
         library = learned_library(kernels) if library is None else library
+    if kind == "filter":
+        sets = filter_sets(module, input_shape)
+        named = {name: tuple(value.shape) for name, value in module.named_parameters()}
+        return Units(
+            structure, sets, {part.name: named[part.name] for one in sets.values() for part in one.parts}, prunable
+        )
     found = {name: units_of(name, layer, structure) for name, layer in layers.items()}
     sets = {name: one for name, one in found.items() if one is not None}
     if not sets:
@@ -67,9 +75,9 @@ def counts_of(units: Units, density: float) -> dict[str, int]:
         return {name: one.size * kept // row for name, one in units.sets.items()}
     if kind_of(units.structure) == "irregular":
         return erk(units.prunable, density)
-    whole = sum(torch.Size(shape).numel() for name, shape in units.prunable.items() if name not in units.sets)
     layers = {name: Divisible(one.weights, one.size, one.cost) for name, one in units.sets.items()}
-    return erk_groups(layers, whole, density, units.structure)
+    everything = sum(math.prod(shape) for shape in units.prunable.values())
+    return erk_groups(layers, everything, density, units.structure)
 
 
 def largest(units: Units, scores: Mapping[str, Tensor], counts: Mapping[str, int]) -> Kept:
@@ -123,11 +131,12 @@ def require_reachable(module: nn.Module, input_shape: Sequence[int], density: fl
 
 @torch.no_grad()
 def as_shipped(module: nn.Module, input_shape: Sequence[int], structure: str) -> nn.Module:
-    """What is exported of a trained module: a copy of it, or what is left of it without its empty channels.
+    """What is exported of a trained module: a copy of it, or what is left without its empty channels.
 
     Masks leave zeros of both signs, which pack worse than zeros of one: here they lose theirs.
     """
-    shipped = shrink(module, input_shape) if structure == "channel" else copy.deepcopy(module)
+    removed = {"channel": shrink, "filter": without_filters}.get(structure)
+    shipped = removed(module, input_shape) if removed else copy.deepcopy(module)
     for parameter in shipped.parameters():
         parameter.add_(0.0)
     return shipped
@@ -150,7 +159,7 @@ def _channels(module: nn.Module, input_shape: Sequence[int]) -> Units:
                 extents[slot.dim] = -1
                 parts.append(Part(slot.name, index.view(extents), reads=slot.dim == 1))
         root = f"{group.root}.weight" if group.root else "weight"
-        sets[root] = UnitSet(group.channels, 0.0, parameters[root], tuple(parts), group=group)
+        sets[root] = UnitSet(group.channels, 0.0, (parameters[root],), tuple(parts), group=group)
     named = {part.name: parameters[part.name] for one in sets.values() for part in one.parts}
     return Units("channel", sets, named, shapes(module))
 

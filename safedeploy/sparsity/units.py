@@ -18,8 +18,9 @@ class Part:
     """Which unit each value of one parameter belongs to.
 
     index: int64, of as many axes as the parameter, of size 1 along an axis where the unit does not change; the number
-    of units where a value belongs to none. None: each value is a unit of its own. reads: the weights that multiply what
-    a channel answers, not those it is computed with. pattern: a kept unit, a 3 × 3 kernel, keeps one pattern's places.
+    of units where a value belongs to none. None: each value is a unit of its own. reads: a dormant unit is zero here,
+    which takes all it answers out: the weights that read a channel, the norm after a filter. pattern: a kept unit, a
+    3 × 3 kernel, keeps one pattern's places.
     """
 
     name: str
@@ -32,12 +33,12 @@ class Part:
 class UnitSet:
     """`size` units that share a budget. cost: prunable weights that a kept one keeps, in the mean of them.
 
-    weights: the shape of the layer they are of. row: an N:M structure keeps as many of every `row` consecutive units.
+    weights: the shapes of the layers they are of. row: an N:M structure keeps as many of every `row` consecutive units.
     """
 
     size: int
     cost: float
-    weights: tuple[int, ...]
+    weights: tuple[tuple[int, ...], ...]
     parts: tuple[Part, ...]
     row: int | None = None
     group: Group | None = None
@@ -109,7 +110,7 @@ class Units:
         """Masks that keep the values of which every unit is kept.
 
         guide: in a pattern structure, the values that say which pattern of the library a kernel has: the one that keeps
-        the largest norm of them. reading: masks of the weights that read a channel alone.
+        the largest norm of them. reading: masks where dormant units are zero, and no others.
         """
         masks: Masks = {}
         for name, one in self.sets.items():

@@ -87,7 +87,7 @@ def test_masks_are_whole_units_in_equal_numbers_all_the_way(tmp_path, name, stru
     def look(training):
         if not training.masks:
             return
-        held = units.held(training.masks, reading=structure == "channel" and name != "magnitude")
+        held = units.held(training.masks, reading=structure in ("channel", "filter") and name != "magnitude")
         counts.append({set_name: int(kept.sum()) for set_name, kept in held.items()})
         changes.append({mask: value.clone() for mask, value in training.masks.items()})
         for row_name, row in units.rows.items():
