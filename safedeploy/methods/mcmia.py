@@ -73,6 +73,7 @@ class Admm(Hooks):
         self.options, self.context = options, context
         self._z: dict[str, Tensor] = {}
         self._u: dict[str, Tensor] = {}
+        self._goal: dict[str, Tensor] = {}  # Z − U, which W is drawn to
 
     def check(self, module: nn.Module) -> None:
         self._budgets(module)
@@ -85,19 +86,21 @@ class Admm(Hooks):
     def attach(self, training: Training) -> None:
         device = training.y.device  # a checkpoint is read on the CPU
         self._z, self._u = ({name: part.to(device) for name, part in named.items()} for named in (self._z, self._u))
+        self._aim()
 
     def after_backward(self, training: Training) -> None:
-        rho = self._rho(training.step // self.interval(training), training)
-        for name, z in self._z.items():
-            weights = training.parameters[name]
-            if weights.grad is not None:
-                weights.grad.add_(weights.detach() - z + self._u[name], alpha=rho)
+        """The pull's gradient, ρ (W − Z + U), by hand: cheaper than autograd's, and without tensors of its own."""
+        named = {name: gradient for name in self._goal if (gradient := training.parameters[name].grad) is not None}
+        if named:
+            gradients, rho = list(named.values()), self._rho(training.step // self.interval(training), training)
+            torch._foreach_add_(gradients, [training.parameters[name].detach() for name in named], alpha=rho)
+            torch._foreach_add_(gradients, [self._goal[name] for name in named], alpha=-rho)
 
     def after_step(self, training: Training) -> None:
         cut, interval = self.cut(training), self.interval(training)
         if training.step == cut:
             training.set_masks(self._masks(training.module, self._weights(training)))
-            self._z, self._u = {}, {}
+            self._z, self._u, self._goal = {}, {}, {}
         elif training.step < cut and training.step % interval == 0:
             self._update(training, training.step // interval)
 
@@ -130,10 +133,14 @@ class Admm(Hooks):
         rho = self._rho(number, training)
         shrinks = self._rho(number - 1, training) / rho if number > 1 else 1.0
         self._u = {name: (held[name] - z) * shrinks for name, z in self._z.items()}
+        self._aim()
         away = torch.stack([(weights[name] - z).square().sum() for name, z in self._z.items()]).sum()
         whole = torch.stack([weights[name].square().sum() for name in self._z]).sum()
         residual = float((away / whole).sqrt())
         training.log({"event": "admm", "step": training.step, "rho": rho, "residual": residual})
+
+    def _aim(self) -> None:
+        self._goal = {name: z - self._u[name] for name, z in self._z.items()}
 
     def _weights(self, training: Training) -> dict[str, Tensor]:
         return {name: parameter.detach() for name, parameter in training.parameters.items()}
