@@ -1,8 +1,8 @@
 """`crossfit`: cross-fitted distillation. Members fall into folds, each fold has a teacher that trained on the others,
 and a member is taught that teacher's answer: nothing it learns was determined by its own example.
 
-The idea is Split-AI with self-distillation, SELENA (Tang et al., USENIX Security 2022), with one teacher a member in
-place of a mean over several. Why it hides members: with `weight` 1 a member's target is a function of the others alone.
+The idea is Split-AI with self-distillation, SELENA (Tang et al., USENIX Security 2022), with folds in place of random
+subsets. Why it hides members: with `weight` 1 a member's target is a function of its input and the others alone.
 """
 
 import numpy as np
@@ -29,6 +29,9 @@ class CrossFitOptions(Options):
     """Who teaches, and how much of the lesson is the teacher's."""
 
     folds: int = Field(5, ge=2, description="teachers, each trained on all members but one fold")
+    repeats: int = Field(
+        1, ge=1, description="times that folds are drawn, each with teachers of its own whose answers are averaged"
+    )
     weight: float = Field(
         1.0, gt=0, le=1, description="the teacher's share of what is taught; the rest is the label, which leaks"
     )
@@ -52,16 +55,22 @@ class CrossFit(Hooks):
 
     def begin(self, training: Training) -> None:
         x = training.inputs(torch.arange(len(training.y), device=training.y.device))
-        fold = divide(content_digests(x.numpy(force=True)), self.options.folds, self.seed)
-        epochs = self.options.teacher_epochs or training.recipe.epochs
-        answers = self._answers(x, training.y, fold, training.recipe.model_copy(update={"epochs": epochs}))
-        training.targets = mixed(answers, training.y, self.options.weight, self.options.temperature)
-        right = (answers.argmax(1) == training.y).double().mean()
-        training.log({"event": "teachers", "folds": self.options.folds, "accuracy_out_of_fold": float(right)})
+        digests = content_digests(x.numpy(force=True))
+        recipe = training.recipe
+        if self.options.teacher_epochs is not None:
+            recipe = recipe.model_copy(update={"epochs": self.options.teacher_epochs})
+        lessons, right = [], []
+        for repeat in range(self.options.repeats):
+            fold = divide(digests, self.options.folds, derive(self.seed, "folds", repeat))
+            answers = self._answers(x, training.y, fold, recipe, derive(self.seed, "teachers", repeat))
+            lessons.append(mixed(answers, training.y, self.options.weight, self.options.temperature))
+            right.append(float((answers.argmax(1) == training.y).double().mean()))
+        training.targets = torch.stack(lessons).mean(0)
+        training.log({"event": "teachers", "folds": self.options.folds, "accuracy_out_of_fold": right})
 
-    def _answers(self, x: Tensor, y: Tensor, fold: Indices, recipe: TrainingRecipe) -> Tensor:
+    def _answers(self, x: Tensor, y: Tensor, fold: Indices, recipe: TrainingRecipe, seed: int) -> Tensor:
         """Logits (n, classes), each member's from the teacher that never saw it."""
-        jobs = [self._job(number, fold) for number in range(self.options.folds)]
+        jobs = [self._job(fold != number, derive(seed, number)) for number in range(self.options.folds)]
         answers = x.new_empty(len(y), self.classes)
         for group in groups(jobs, recipe, x.device.type):
             try:
@@ -75,10 +84,9 @@ class CrossFit(Hooks):
                 teacher.cpu()
         return answers
 
-    def _job(self, number: int, fold: Indices) -> Job:
-        seed = derive(self.seed, "teacher", number)
+    def _job(self, inside: NDArray[np.bool_], seed: int) -> Job:
         module = initial_model(self.model, self.input_shape, self.classes, seed)
-        return Job(module, np.flatnonzero(fold != number), Hooks(), seed)
+        return Job(module, np.flatnonzero(inside), Hooks(), seed)
 
 
 def divide(digests: NDArray[np.bytes_], folds: int, seed: int) -> Indices:
