@@ -88,6 +88,8 @@ def _resolved(kind: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str
 def _type(kind: Mapping[str, Any]) -> str:
     if kind.get("type") == "array":
         return f"list of {_type(kind.get('items', {'type': 'string'}))}s"
+    if kind.get("type") == "object":
+        return f"NAME={_type(kind['additionalProperties'])},…"
     if "enum" in kind or "const" in kind:
         return "word"
     return {"integer": "integer", "number": "number", "boolean": "true or false", "string": "word"}[kind["type"]]
@@ -106,6 +108,8 @@ def _value(default: Any) -> str:
         return "none"
     if isinstance(default, bool):
         return str(default).lower()
+    if isinstance(default, Mapping):
+        return ",".join(f"{name}={_value(value)}" for name, value in default.items())
     if isinstance(default, (list, tuple)):
         return ",".join(map(_value, default))
     return f"{default:g}" if isinstance(default, float) else str(default)
