@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from safedeploy.errors import UserError
+from safedeploy.methods.help import parts_help
 from safedeploy.methods.registry import make_method, read_options
 from safedeploy.recipe import MethodRecipe, TrainingRecipe
 from safedeploy.sparsity.budget import erk
@@ -278,3 +279,10 @@ def test_models_in_a_stack_get_the_weights_they_get_alone(toy):
         for name, value in b.module.state_dict().items():
             assert int(value.count_nonzero()) == int(a.module.state_dict()[name].count_nonzero())
             torch.testing.assert_close(a.module.state_dict()[name], value, rtol=0, atol=1e-5)
+
+
+def test_the_help_says_what_budgets_are_typed_as():
+    (own,) = parts_help("mcmia", [])
+    budgets = next(option for option in own.options if option.name == "budgets")
+    assert (budgets.type, budgets.default) == ("NAME=integer,…", "")
+    assert {option.name for option in own.options} >= {"min_max", "rho_start", "attacker"}
