@@ -12,7 +12,7 @@ from safedeploy.artifacts.info import artifact_info
 from safedeploy.artifacts.recognise import open_artifact
 from safedeploy.artifacts.remember import remember
 from safedeploy.compression import Examples, PathLike, Progress, load_examples, silent
-from safedeploy.data.samples import check_disjoint, read_samples, sample_shape
+from safedeploy.data.samples import check_disjoint, read_samples, sample_shape, with_sensitive
 from safedeploy.data.split import read_split
 from safedeploy.errors import UserError
 from safedeploy.recipe import read_recipe
@@ -174,16 +174,20 @@ def exam_of_run(run: RunDir, data_root: str | None = None, seed: int | None = No
 def exam_of(examples: Examples, seed: int) -> "Exam":
     from safedeploy.attacks.base import Knowledge
     from safedeploy.audit.exam import Exam
+    from safedeploy.audit.withheld import require_told
 
     knowledge = Knowledge(examples.samples("member_known"), examples.samples("nonmember_known"), seed)
-    return Exam(
+    exam = Exam(
         knowledge,
         examples.samples("member_eval"),
         examples.samples("nonmember_eval"),
         examples.dataset.class_names,
         examples.samples("test"),
         examples.split.indices("member_eval"),
+        examples.dataset.sensitive,
     )
+    require_told(exam)
+    return exam
 
 
 def audit_file(
@@ -199,6 +203,7 @@ def audit_file(
     from safedeploy.audit.attempt import attempt
     from safedeploy.audit.audit import evidence
     from safedeploy.audit.doubts import require_independent
+    from safedeploy.audit.withheld import audit_withheld
 
     opened = artifact or open_artifact(path)
     artifact = remember(opened)
@@ -208,7 +213,11 @@ def audit_file(
         require_independent(references, exam)
     attempted = attempt(artifact, exam, asked.attacks, references, progress(f"audit {path.name}"))
     notes = [note for note in (*_manners(opened), note) if note]
-    return evidence(artifact, artifact_info(path), exam, attempted, asked.budget, control, notes=notes), attempted
+    found = evidence(artifact, artifact_info(path), exam, attempted, asked.budget, control, notes=notes)
+    if exam.withheld is not None:
+        stage = progress(f"infer column {exam.withheld.column} from {path.name}")
+        found = found.model_copy(update={"attribute": audit_withheld(artifact, exam, progress=stage)})
+    return found, attempted
 
 
 def _canaries(artifact: Artifact, examples: Examples, seed: int) -> CanaryEvidence:
@@ -290,6 +299,7 @@ def references_for(path: Path, artifact: Artifact, asked: Asked) -> "tuple[Refer
 def _given_exam(artifacts: Sequence[Artifact], members: Path, nonmembers: Path, seed: int) -> "Exam":
     from safedeploy.artifacts.onnx import OnnxArtifact
     from safedeploy.audit.exam import halved
+    from safedeploy.audit.withheld import require_told
 
     first = artifacts[0]
     for artifact in artifacts[1:]:
@@ -300,7 +310,10 @@ def _given_exam(artifacts: Sequence[Artifact], members: Path, nonmembers: Path, 
         takes["inputs"] = first.inputs.names
     inside, outside = (read_samples(path, **takes) for path in (members, nonmembers))
     check_disjoint(inside, outside)
-    return halved(inside, outside, _numbered(first.classes), seed)
+    (inside, outside), withheld = with_sensitive((members, nonmembers), (inside, outside))
+    exam = halved(inside, outside, _numbered(first.classes), seed, withheld)
+    require_told(exam)
+    return exam
 
 
 def _numbered(classes: int) -> tuple[str, ...]:

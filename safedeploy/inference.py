@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safedeploy.artifacts.base import Artifact, Unopenable
+from safedeploy.artifacts.remember import remember
 from safedeploy.auditing import questioned
 from safedeploy.compression import PathLike, Progress, silent
+from safedeploy.errors import UserError
 from safedeploy.results import AttributeEvidence, InversionEvidence
 from safedeploy.rundir import require_writable
 
@@ -13,17 +15,26 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def attribute(path: PathLike, sensitive: str, *, progress: Progress = silent, **samples: Any) -> AttributeEvidence:
+def attribute(
+    path: PathLike, sensitive: str | None = None, *, progress: Progress = silent, **samples: Any
+) -> AttributeEvidence:
     """Infer the column `sensitive` of every sample judged from the others, the label and the file `path`.
 
-    sensitive: a column's number, several as 3,7 or 4-9, or its name where the run's table has names. samples: members,
-    nonmembers, output, data_root and seed, as in `auditing.questioned`. Raises UserError for bad input.
+    sensitive: a column's number, several as 3,7 or 4-9, or its name where the run's table has names; by default the
+    one that was withheld from the model, of the run, or as the array 'sensitive' of members and nonmembers. samples:
+    members, nonmembers, output, data_root and seed, as in `auditing.questioned`. Raises UserError for bad input.
     """
     from safedeploy.attacks.attribute.column import parse_columns
     from safedeploy.audit.attribute import audit_attribute
+    from safedeploy.audit.withheld import audit_withheld
 
     path = Path(path)
     (artifact,), exam, examples = questioned([path], **samples)
+    if exam.withheld is not None and sensitive in (None, exam.withheld.column):
+        stage = progress(f"infer column {exam.withheld.column} from {path.name}")
+        return audit_withheld(remember(artifact), exam, progress=stage)
+    if sensitive is None:
+        raise UserError(f"no column was withheld from {path.name}: name one of its inputs with --sensitive")
     names = examples.dataset.columns if examples is not None else None
     columns = parse_columns(sensitive, artifact.input_shape, names)
     stage = progress(f"infer column {sensitive} from {path.name}")

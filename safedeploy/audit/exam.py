@@ -61,7 +61,13 @@ class Exam:
         return blind_control(self.knowledge, self.members, self.nonmembers)
 
 
-def halved(members: Samples, nonmembers: Samples, class_names: tuple[str, ...], seed: int) -> Exam:
+def halved(
+    members: Samples,
+    nonmembers: Samples,
+    class_names: tuple[str, ...],
+    seed: int,
+    withheld: SensitiveColumn | None = None,
+) -> Exam:
     """An exam from two plain sets: in each, half is the attacker's knowledge and half is judged, class by class."""
     for side, samples in (("members", members), ("non-members", nonmembers)):
         if len(samples.y) < MIN_SAMPLES:
@@ -69,7 +75,7 @@ def halved(members: Samples, nonmembers: Samples, class_names: tuple[str, ...], 
     (known_in, judged_in), (known_out, judged_out) = (_halves(samples, seed) for samples in (members, nonmembers))
     knowledge = Knowledge(_chosen(members, known_in), _chosen(nonmembers, known_out), seed)
     judged = _chosen(members, judged_in), _chosen(nonmembers, judged_out)
-    return Exam(knowledge, *judged, class_names, member_index=judged_in)
+    return Exam(knowledge, *judged, class_names, member_index=judged_in, withheld=withheld)
 
 
 def _chosen(samples: Samples, rows: Indices) -> Samples:

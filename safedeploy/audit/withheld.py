@@ -39,10 +39,7 @@ def audit_withheld(
     usable = [attack for attack in attacks if attack.access == "black" or not reason]
     column, names = asked.column, asked.names
     sides = _sides(artifact, asked, exam.knowledge.seed, white=not reason)
-    counted = sorted(set.intersection(*(set(figure.counted_values(side.values, len(names))) for side in sides)))
-    if not counted:
-        needed = f"hold a value of column {column} and as many that do not"
-        raise UserError(f"fewer than {figure.MIN_JUDGED} members or non-members to judge {needed}: give more samples")
+    counted = _counted([side.values for side in sides], names, column)
     baselines = {
         "inputs": [_baseline(withheld.inputs_alone, side, counted) for side in sides],
         "label": [_baseline(withheld.label_alone, side, counted) for side in sides],
@@ -80,6 +77,16 @@ def audit_withheld(
     )
 
 
+def require_told(exam: Exam) -> None:
+    """Raises UserError where `exam.withheld` cannot be learned from the known samples, or not judged on the others."""
+    if exam.withheld is not None:
+        known = [some(part, exam.knowledge.seed) for part in (exam.knowledge.members, exam.knowledge.nonmembers)]
+        learnable = _learnable(known, exam.withheld.names, exam.withheld.column)
+        names = tuple(exam.withheld.names[value] for value in learnable)
+        held = [_holding(part, learnable)[1] for part in (exam.members, exam.nonmembers)]
+        _counted(held, names, exam.withheld.column)
+
+
 @dataclass(frozen=True, eq=False)
 class _Asked:
     """Known members, known non-members, members and non-members, with their values by place in `names`, and what
@@ -115,6 +122,14 @@ def _learnable(known: Sequence[Samples], names: tuple[str, ...], column: str) ->
         what = f"column {column} has {len(values)} values that {MIN_KNOWN} known members and as many known non-members"
         raise UserError(f"{what} hold: nothing to infer; give more samples, or merge rare values")
     return values
+
+
+def _counted(values: Sequence[Indices], names: tuple[str, ...], column: str) -> list[int]:
+    counted = sorted(set.intersection(*(set(figure.counted_values(side, len(names))) for side in values)))
+    if not counted:
+        needed = f"hold a value of column {column} and as many that do not"
+        raise UserError(f"fewer than {figure.MIN_JUDGED} members or non-members to judge {needed}: give more samples")
+    return counted
 
 
 def _holding(samples: Samples, values: Sequence[int]) -> tuple[Samples, Indices]:

@@ -9,7 +9,10 @@ from safedeploy.cli import options as o
 
 def attribute(
     file: o.FileArgument,
-    sensitive: Annotated[str, typer.Option("--sensitive", help="The hidden column: 12, 3,7, 4-9, or its name.")],
+    sensitive: Annotated[
+        str | None,
+        typer.Option("--sensitive", help="The hidden column: 12, 3,7, 4-9, or its name; by default what was withheld."),
+    ] = None,
     members: o.MembersOption = None,
     nonmembers: o.NonmembersOption = None,
     output: o.OutputOption = None,

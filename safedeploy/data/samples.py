@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from safedeploy.data.arrays import array_names, read_arrays
 from safedeploy.data.checks import finite_float32, labels_in_range, same_length, whole_labels
+from safedeploy.data.sensitive import SensitiveColumn, sensitive_column
 from safedeploy.data.split import Indices
 from safedeploy.errors import UserError
 
@@ -33,7 +34,7 @@ class Samples:
 
 def sample_shape(path: Path) -> tuple[int, ...]:
     """The shape of one sample in an .npz, for a model that leaves sizes free."""
-    names = [name for name in array_names(path) if name != "y"]
+    names = [name for name in array_names(path) if name not in ("y", "sensitive")]
     first = read_arrays(path, "x" if "x" in names or not names else names[0])[0]
     return first.shape[1:] if "x" in names or len(names) < 2 else (len(names), *first.shape[1:])
 
@@ -59,6 +60,22 @@ def read_samples(path: Path, *, input_shape: tuple[int, ...], classes: int, inpu
     same_length(x, labels, str(path))
     labels_in_range(labels, classes, f"{path}: y")
     return Samples(finite_float32(x, f"{path}: x"), labels)
+
+
+def with_sensitive(paths: Sequence[Path], sides: Sequence[Samples]) -> tuple[list[Samples], SensitiveColumn | None]:
+    """`sides` with the array 'sensitive' of each .npz, where there is one. Raises UserError where one alone has it."""
+    there = [path for path in paths if "sensitive" in array_names(path)]
+    if not there:
+        return list(sides), None
+    if missing := [path for path in paths if path not in there]:
+        raise UserError(f"{there[0]} has an array 'sensitive' and {missing[0]} has none: save it in both or in neither")
+    held = [read_arrays(path, "sensitive")[0] for path in paths]
+    for path, values, side in zip(paths, held, sides, strict=True):
+        if values.shape[:1] != side.y.shape:
+            raise UserError(f"{path}: {len(side.y):,} examples in x and 'sensitive' of shape {values.shape}")
+    column = sensitive_column(np.concatenate(held), "sensitive", " and ".join(map(str, paths)))
+    parts = np.split(column.values, np.cumsum([len(side.y) for side in sides])[:-1])
+    return [Samples(side.x, side.y, part) for side, part in zip(sides, parts, strict=True)], column
 
 
 def check_disjoint(members: Samples, nonmembers: Samples) -> None:

@@ -17,6 +17,7 @@ from safedeploy.report.evidence_tables import (
     null_sentence,
     reference_table,
 )
+from safedeploy.report.inference import attribute_sentences, attribute_table, attribute_title
 from safedeploy.report.table import Cell
 from safedeploy.results import Comparison, Evidence, Timing
 
@@ -77,6 +78,9 @@ def evidence_markdown(evidence: Evidence) -> str:
         parts += ["## Most exposed members", _text(exposed_lead(evidence, worst)), _cells(exposed)]
         if hardest := hardest_sentence(worst):
             parts.append(_text(hardest))
+    if (hidden := evidence.attribute) is not None:
+        said = " ".join(attribute_sentences(hidden))
+        parts += [f"## {_text(attribute_title(hidden))}", _text(said), _cells(attribute_table(hidden))]
     parts.append("## Controls")
     controls = [
         f"- **{control.name}**: {f'{control.figure}. ' if control.figure else ''}{_text(control.text)}"

@@ -12,6 +12,7 @@ from safedeploy.report import evidence_tables as tables
 from safedeploy.report import figures, words
 from safedeploy.report.contents import decisive, strongest
 from safedeploy.report.controls import Explained, explain
+from safedeploy.report.inference import attribute_sentences, attribute_table, attribute_title
 from safedeploy.report.table import bundle_file
 from safedeploy.results import Access, AttackEvidence, DenseControl, Evidence
 
@@ -25,6 +26,15 @@ class Picture:
     index: int
     label: str
     data: str
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """What the file tells of the sensitive column that the model never saw."""
+
+    title: str
+    said: list[str]
+    table: tables.Table
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,7 @@ class View:
     pictures: tuple[Picture, ...]
     controls: tuple[Explained, ...]
     references: tables.Table | None
+    hidden: Hidden | None
 
 
 def view(
@@ -77,7 +88,16 @@ def view(
         pictures=tuple(Picture(one.index, one.label, b64encode(data).decode()) for one, data in drawn if data),
         controls=explain(evidence, dense),
         references=tables.reference_table(evidence.controls.references, evidence.samples.members, nonmembers),
+        hidden=_hidden(evidence, dense),
     )
+
+
+def _hidden(evidence: Evidence, dense: Evidence | DenseControl | None) -> Hidden | None:
+    found = evidence.attribute
+    if found is None:
+        return None
+    beside = dense.attribute if isinstance(dense, Evidence) else None
+    return Hidden(attribute_title(found), attribute_sentences(found), attribute_table(found, beside))
 
 
 @cache

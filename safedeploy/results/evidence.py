@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from safedeploy.results.base import Access, ArtifactInfo, Probability, Result, ResultFile, SampleCounts, Signed
+from safedeploy.results.inference import AttributeEvidence
 
 
 class TprAtFpr(Result):
@@ -278,7 +279,10 @@ class CanaryEvidence(Result):
 
 
 class Evidence(ResultFile):
-    """What an audit found on one file (`audit/*.json`). `notes`: what a reader must know of how it was asked."""
+    """What an audit found on one file (`audit/*.json`). `notes`: what a reader must know of how it was asked.
+
+    `attribute`: of the sensitive column that the model never saw, where the data set has one.
+    """
 
     artifact: ArtifactInfo
     samples: SampleCounts
@@ -290,6 +294,7 @@ class Evidence(ResultFile):
     verdict: Verdict
     null: NullBand | None = None
     canaries: CanaryEvidence | None = None
+    attribute: AttributeEvidence | None = None
     notes: list[str] = Field(default_factory=list)
     versions: dict[str, str]
 
