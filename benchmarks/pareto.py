@@ -94,7 +94,7 @@ def measure(data: str, given: argparse.Namespace, cache: Path) -> list[dict[str,
         told = partial(print, f"{data} {slug}:", flush=True) if given.verbose else lambda text: None
         made = cell(pool, recipe, given.models, folder, told)
         common = {"data": base.data.source, "model": base.model.name, "method": method, "density": density}
-        cost = {"bytes": made.size_bytes, "seconds": made.seconds, "cpu_seconds": made.cpu_seconds}
+        cost = {"bytes": made.size_bytes, "seconds": made.seconds}
         found += [common | row | cost for row in rows(pool, made, given.victims, given.papers)]
     return found
 

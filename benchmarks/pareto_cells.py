@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from time import perf_counter, process_time
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,7 @@ PROOF = 32  # samples on which a rewritten file is held against its module
 class Cell:
     """What the K models of a cell answered. pool: (K, n, classes), test: (K, m, classes) logits; member: (K, n).
 
-    size_bytes: of the first one's encoded file. seconds, cpu_seconds: of training one, export and questions left out.
+    size_bytes: of the first one's encoded file. seconds: of training one, by the clock, export and questions left out.
     """
 
     pool: Floats
@@ -52,7 +52,6 @@ class Cell:
     member: NDArray[np.bool_]
     size_bytes: int
     seconds: float
-    cpu_seconds: float
 
 
 class Pool:
@@ -127,7 +126,7 @@ def _make(pool: Pool, recipe: Recipe, numbers: Sequence[int], folder: Path, told
         done, asking = done + 1, asking + perf_counter() - began
         told(f"{done} of {len(numbers)} models")
 
-    started, cpu = perf_counter(), process_time()
+    started = perf_counter()
     train_many(
         modules,
         (torch.from_numpy(pool.samples.x), torch.from_numpy(pool.samples.y)),
@@ -137,8 +136,7 @@ def _make(pool: Pool, recipe: Recipe, numbers: Sequence[int], folder: Path, told
         seeds,
         finished=finished,
     )
-    each = (perf_counter() - started - asking) / len(numbers)
-    sizes |= {"seconds": round(each, 3), "cpu_seconds": round((process_time() - cpu - asking) / len(numbers), 3)}
+    sizes |= {"seconds": round((perf_counter() - started - asking) / len(numbers), 3)}
     if not (folder / "cell.json").is_file():
         write_text(folder / "cell.json", json.dumps(sizes))
 
