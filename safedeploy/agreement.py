@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from safedeploy.artifacts.recognise import open_artifact, recognise
+from safedeploy.artifacts.tokens import token_probes
 from safedeploy.bench.agreement import Allowed, agreement
 from safedeploy.bench.devices.base import Device
 from safedeploy.compression import PathLike, Progress, load_examples, silent
@@ -62,6 +63,8 @@ def _agree(path: Path, device: Device, samples: int, progress: Callable[[float],
 def _inputs(artifact: "Artifact", run: RunDir | None, samples: int) -> tuple["Array", Literal["validation", "random"]]:
     if run:
         return load_examples(run).samples("validation").x[:samples], "validation"
+    if getattr(artifact, "tokens", False):
+        return token_probes(samples, artifact.input_shape, SEED), "random"
     generator = numpy_generator(SEED, "agreement")
     return generator.standard_normal((samples, *artifact.input_shape)).astype(np.float32), "random"
 

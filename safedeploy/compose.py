@@ -7,6 +7,7 @@ from typing import Any
 
 from safedeploy.defaults import default_name, defaults
 from safedeploy.errors import UserError
+from safedeploy.hub import PREFIX
 from safedeploy.recipe import Recipe, read_recipe, validate
 from safedeploy.structures import n_of_m
 
@@ -18,6 +19,8 @@ def make_recipe(
     data_root: str | None = None,
     label: str | None = None,
     sensitive: str | None = None,
+    text: str | None = None,
+    length: int | None = None,
     model: str | None = None,
     init: str | None = None,
     method: str | None = None,
@@ -50,7 +53,7 @@ def make_recipe(
         read_recipe(file)  # its own errors name the file
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     source = data or content.get("data", {}).get("source", "digits")
-    usual = defaults(source)
+    usual = defaults(source, text=bool(text or content.get("data", {}).get("text")))
     method = method or content.get("method", {}).get("name", "safecompress")
     filled: dict[str, Any] = {
         "data": {"source": source},
@@ -63,7 +66,8 @@ def make_recipe(
     flags = {"attacker": attacker, "min_max": min_max}
     typed = {**(options or {}), **{key: value for key, value in flags.items() if value is not None}}
     _put(filled, "data", source=data, root=_absolute(data_root), label=label, sensitive=sensitive)
-    _put(filled, "model", name=model, init=_found(init))
+    _put(filled, "data", text=text, length=length)
+    _put(filled, "model", name=_placed(model), init=_found(init))
     own, others = _by_defence(filled, typed, defences)
     if density is None and "density" not in content.get("method", {}):
         density = _implied(structure or content.get("method", {}).get("structure", ""))
@@ -111,6 +115,12 @@ def _by_defence(
 
 def _merged(content: dict[str, Any], typed: dict[str, Any]) -> dict[str, Any] | None:
     return {**content["method"].get("options", {}), **typed} or None
+
+
+def _placed(model: str | None) -> str | None:
+    """A folder with a model is found again from any folder."""
+    place = Path(model.removeprefix(PREFIX)).expanduser() if model and model.startswith(PREFIX) else None
+    return f"{PREFIX}{place.resolve()}" if place is not None and place.is_dir() else model
 
 
 def _found(init: str | None) -> str | None:

@@ -1,7 +1,8 @@
 """The compress stage: a recipe trained into a run directory, resumed, and loaded again."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -13,9 +14,11 @@ from safedeploy.data.dataset import Dataset, preprocess, preprocessing
 from safedeploy.data.load import load_dataset
 from safedeploy.data.samples import Samples
 from safedeploy.data.split import MEMBERS, ROLES, Indices, Role, Split, draw_split, read_split
+from safedeploy.data.tokeniser import Tokeniser, of_model
 from safedeploy.errors import UserError, missing_extra
-from safedeploy.recipe import Recipe, read_recipe
-from safedeploy.results import Summary
+from safedeploy.hub import PREFIX
+from safedeploy.recipe import DataRecipe, Recipe, read_recipe
+from safedeploy.results import Preprocessing, Summary
 from safedeploy.rundir import RunDir, open_run
 from safedeploy.versions import versions
 
@@ -42,6 +45,11 @@ class Examples:
     dataset: Dataset
     split: Split
     canaries: Canaries | None = None
+    tokeniser: Tokeniser | None = None  # the one that a run of texts kept
+
+    @cached_property
+    def preprocessing(self) -> Preprocessing | Tokeniser:
+        return self.tokeniser or preprocessing(self.dataset, self.split)
 
     def samples(self, *roles: Role) -> Samples:
         chosen = self.split.indices(*roles)
@@ -57,7 +65,7 @@ class Examples:
 
     def at(self, index: Indices, label: Indices) -> Samples:
         """The examples at these places of the data set, under these labels."""
-        x = preprocess(self.dataset.x[index], preprocessing(self.dataset, self.split))
+        x = preprocess(self.dataset.x[index], self.preprocessing)
         sensitive = self.dataset.sensitive
         return Samples(x, label, None if sensitive is None else sensitive.values[index])
 
@@ -109,13 +117,27 @@ def load_examples(run: RunDir, data_root: str | None = None) -> Examples:
     """The data set of a run, checked against the fingerprint its split was drawn for."""
     recipe = read_recipe(run.recipe)
     source = recipe.data if data_root is None else recipe.data.model_copy(update={"root": data_root})
-    dataset, split = load_dataset(source), read_split(run.split)
+    dataset, split = _dataset(source, recipe), read_split(run.split)
     if dataset.fingerprint != split.fingerprint:
         raise UserError(
             f"the data of '{recipe.data.source}' is not what {run.root} was trained on (fingerprints differ):"
             " give the same files"
         )
-    return Examples(dataset, split, read_canaries(run.canaries) if run.canaries.is_file() else None)
+    kept = run.tokenizer.read_text(encoding="utf-8") if run.tokenizer.is_file() else None
+    return Examples(
+        dataset,
+        split,
+        read_canaries(run.canaries) if run.canaries.is_file() else None,
+        None if kept is None else Tokeniser(kept),
+    )
+
+
+def _dataset(source: DataRecipe, recipe: Recipe) -> Dataset:
+    """The data, and of texts the tokeniser that belongs to the model, where one does."""
+    dataset = load_dataset(source)
+    if dataset.kind != "text" or not recipe.model.name.startswith(PREFIX):
+        return dataset
+    return replace(dataset, preprocessing=of_model(recipe.model.name, dataset.length))
 
 
 def prepared(recipe: Recipe, run: RunDir | None) -> tuple[Examples, "nn.Module", "Hooks"]:
@@ -124,7 +146,7 @@ def prepared(recipe: Recipe, run: RunDir | None) -> tuple[Examples, "nn.Module",
     if run is not None and run.split.exists():
         examples = load_examples(run)
     else:
-        dataset = load_dataset(recipe.data)
+        dataset = _dataset(recipe.data, recipe)
         split = draw_split(
             dataset.y, dataset.official_test, recipe.split, recipe.seed, dataset.fingerprint, dataset.class_names
         )
@@ -142,11 +164,14 @@ def fresh(recipe: Recipe, examples: Examples) -> tuple["nn.Module", "Hooks"]:
     from safedeploy.methods.base import Context
     from safedeploy.methods.registry import make_method
     from safedeploy.models.init import initial_model
+    from safedeploy.models.zoo import require_kind
     from safedeploy.sparsity.structure import require_reachable
     from safedeploy.training.device import make_accelerator
 
     dataset = examples.dataset
+    require_kind(recipe.model.name, dataset.kind)
     module = initial_model(recipe.model, dataset.input_shape, len(dataset.class_names), recipe.seed)
+    _require_fitting(recipe.model.name, module, examples)
     method = recipe.method
     context = Context(
         density=method.density,
@@ -168,6 +193,21 @@ def fresh(recipe: Recipe, examples: Examples) -> tuple["nn.Module", "Hooks"]:
     return module, hooks
 
 
+def _require_fitting(name: str, module: "nn.Module", examples: Examples) -> None:
+    """Raises UserError where a model of tokens meets other data, the other way round, or has too few of them."""
+    from safedeploy.artifacts.tokens import takes_tokens
+
+    kind, how = examples.dataset.kind, examples.preprocessing
+    if takes_tokens(module) != (kind == "text"):
+        takes = "takes other inputs than tokens" if kind == "text" else f"takes tokens, and this data set is of {kind}s"
+        raise UserError(f"--model {name} {takes}; a module of token numbers says so: tokens = True")
+    known = getattr(module, "vocabulary", None)
+    if isinstance(how, Tokeniser) and known is not None and how.vocabulary > known:
+        raise UserError(
+            f"--model {name} knows {known:,} tokens, its tokeniser has {how.vocabulary:,}: they do not belong together"
+        )
+
+
 def train_run(run: RunDir, recipe: Recipe, progress: Progress) -> RunDir:
     """Train into `run`, from its newest checkpoint where there is one: the weights and summary.json come last."""
     examples, module, hooks = prepared(recipe, run)
@@ -176,7 +216,7 @@ def train_run(run: RunDir, recipe: Recipe, progress: Progress) -> RunDir:
 
     from safedeploy.export.targets import keep_target
     from safedeploy.models.init import anew, weights_sha256
-    from safedeploy.rundir import write_bytes
+    from safedeploy.rundir import write_bytes, write_text
     from safedeploy.sparsity.masks import layer_densities, total_density
     from safedeploy.training.evaluate import accuracy
     from safedeploy.training.run import run_training
@@ -184,6 +224,8 @@ def train_run(run: RunDir, recipe: Recipe, progress: Progress) -> RunDir:
     recipe.write(run.recipe)
     keep_target(run, recipe.target)
     examples.split.write(run.split)
+    if isinstance(how := examples.preprocessing, Tokeniser):
+        write_text(run.tokenizer, how.content)
     if examples.canaries is not None:
         examples.canaries.write(run.canaries)
 

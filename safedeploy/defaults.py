@@ -4,20 +4,25 @@ from pathlib import Path
 from typing import Any
 
 _CIFAR = {"model": "resnet18", "epochs": 100, "batch_size": 128, "learning_rate": 0.1, "augment": "crop-flip"}
+_TEXT = {"model": "bert-tiny", "epochs": 30, "batch_size": 32, "learning_rate": 0.02, "density": 0.1}
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "digits": {"model": "lenet5", "epochs": 120, "batch_size": 32, "learning_rate": 0.05, "density": 0.1},
     "mnist": {"model": "lenet5", "epochs": 30, "batch_size": 64, "learning_rate": 0.05, "density": 0.05},
     "fashion-mnist": {"model": "lenet5", "epochs": 30, "batch_size": 64, "learning_rate": 0.05, "density": 0.05},
     "cifar10": {**_CIFAR, "density": 0.05},
     "cifar100": {**_CIFAR, "density": 0.1},
+    "ag-news": _TEXT,
+    "yelp-5": _TEXT,
     "location30": {"model": "mlp", "epochs": 60, "batch_size": 32, "learning_rate": 0.05, "density": 0.1},
 }
 _IMAGES = {"model": "resnet18", "epochs": 60, "batch_size": 64, "learning_rate": 0.05, "density": 0.1}
 _ARRAYS = {"model": "mlp", "epochs": 60, "batch_size": 64, "learning_rate": 0.05, "density": 0.1}
 
 
-def defaults(source: str) -> dict[str, Any]:
-    """For a built-in name, an image folder, or a file of arrays or a table."""
+def defaults(source: str, *, text: bool = False) -> dict[str, Any]:
+    """For a built-in name, an image folder, or a file of arrays or a table; `text`: whose column of texts is read."""
+    if text:
+        return dict(_TEXT)
     if source in _DEFAULTS:
         return dict(_DEFAULTS[source])
     return dict(_IMAGES if Path(source).expanduser().is_dir() else _ARRAYS)

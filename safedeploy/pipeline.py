@@ -30,7 +30,6 @@ from safedeploy.compression import (
     silent,
     train_run,
 )
-from safedeploy.data.dataset import preprocessing
 from safedeploy.errors import UserError
 from safedeploy.inference import attribute, inversion
 from safedeploy.planning import plan
@@ -82,7 +81,7 @@ def export(root: PathLike, target: str | None = None, *, progress: Progress = si
         run.bundle(wanted.name),
         wanted,
         model_name=recipe.model.name,
-        preprocessing=preprocessing(examples.dataset, examples.split),
+        preprocessing=examples.preprocessing,
         class_names=examples.dataset.class_names,
         calibration=validation.x[calibrate],
         x=validation.x[judge],

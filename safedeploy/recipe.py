@@ -39,12 +39,15 @@ class DataRecipe(Section):
     """`source`: a built-in name or a path. `label`: the label's column, for tables.
 
     `sensitive`: a table's column, or an array of an .npz, that the model does not see and an attacker is to infer.
+    `text`: a table's column of texts, or several with commas. `length`: tokens of a text that the model sees.
     """
 
     source: str = "digits"
     root: str | None = None
     label: str | None = None
     sensitive: str | None = None
+    text: str | None = None
+    length: Annotated[int, Field(ge=4, le=4096)] | None = None
 
 
 class SplitRecipe(Section):

@@ -102,6 +102,11 @@ class RunDir:
         return self.root / "canaries.npz"
 
     @property
+    def tokenizer(self) -> Path:
+        """How texts become token numbers, where the run's data are texts."""
+        return self.root / "tokenizer.json"
+
+    @property
     def weights(self) -> Path:
         return self.root / "model.safetensors"
 

@@ -55,7 +55,8 @@ def _target(manifest: Manifest, run: RunDir | None) -> tuple[Target, list[str]]:
 def _questions(manifest: Manifest, run: RunDir | None) -> tuple[Questions, list[str]]:
     """Validation inputs with the torch model's answers, or random inputs and why."""
     why = "answers and saturation against the torch model"
-    random = random_questions(tuple(manifest.input_shape))
+    tokens = manifest.input_dtype == "int64"
+    random = random_questions(tuple(manifest.input_shape), tokens=tokens)
     if run is None:
         return random, [f"{why}: the bundle is not in a run"]
     if find_spec("torch") is None:
@@ -72,4 +73,4 @@ def _questions(manifest: Manifest, run: RunDir | None) -> tuple[Questions, list[
     notes = []
     if manifest.calibration_inputs is None:
         notes.append("inputs apart from those that set int8 ranges: an older export used all; export again")
-    return Questions(x, f"{len(x):,} validation inputs", Known(y, answer(x), answer)), notes
+    return Questions(x, f"{len(x):,} validation inputs", Known(y, answer(x), answer), tokens), notes

@@ -16,11 +16,11 @@ from safedeploy.artifacts.base import Array, Unopenable, WhiteBox
 from safedeploy.artifacts.batches import as_input, finite, in_batches
 from safedeploy.errors import UserError, missing_extra
 
-FLOAT32 = 6  # ScalarType of runtime/core/portable_type/scalar_type.h
+FLOAT32, INT64 = 6, 4  # ScalarType of runtime/core/portable_type/scalar_type.h
 
 
 class ExecuTorchArtifact:
-    """A classifier in a .pte file.
+    """A classifier in a .pte file. `tokens`: its inputs are whole numbers.
 
     Every call runs whole batches of the size the program was exported with (its bound, where the batch is dynamic).
     `threads`: what the runtime's pool really has. It is one pool a process and loaded programs hold on to it, so only
@@ -42,7 +42,7 @@ class ExecuTorchArtifact:
         self._method, log = _quietly(lambda: program.load_method("forward"))
         if self._method is None:
             raise UserError(f"{path}: ExecuTorch cannot prepare it: {log}; export it for a backend of this machine")
-        self.batch, self.input_shape, self.classes = _shapes(program.metadata("forward"), path)
+        self.batch, self.input_shape, self.classes, self.tokens = _shapes(program.metadata("forward"), path)
 
     def logits(self, x: Array) -> Array:
         """(n, classes) float32. Raises UserError on a wrong shape and on answers that are NaN or infinite."""
@@ -73,7 +73,7 @@ class ExecuTorchArtifact:
         import torch
 
         try:
-            answers = self._method.execute([torch.from_numpy(x)])[0]
+            answers = self._method.execute([torch.from_numpy(x.astype(np.int64) if self.tokens else x)])[0]
         except RuntimeError as error:
             reason = " ".join(str(error).split())
             raise UserError(f"{self.path}: ExecuTorch fails on {len(x)} inputs: {reason}; export it again") from None
@@ -103,23 +103,24 @@ def _load(path: Path, threads: int | None) -> tuple[Any, int]:
     return program, count
 
 
-def _shapes(meta: Any, path: Path) -> tuple[int, tuple[int, ...], int]:
-    """(batch, input shape without the batch, classes) from a method's metadata."""
+def _shapes(meta: Any, path: Path) -> tuple[int, tuple[int, ...], int, bool]:
+    """(batch, input shape without the batch, classes, whether it takes tokens) from a method's metadata."""
     if meta.num_inputs() != 1 or meta.num_outputs() != 1:
         counts = f"{meta.num_inputs()} inputs and {meta.num_outputs()} outputs"
         raise UserError(f"{path} has {counts}; safedeploy takes classifiers with one of each")
     try:
         taken, given = meta.input_tensor_meta(0), meta.output_tensor_meta(0)
     except (IndexError, RuntimeError):
-        raise UserError(f"{path} takes or gives no tensor; give a classifier of float32 inputs") from None
-    if taken.dtype() != FLOAT32 or given.dtype() != FLOAT32:
-        raise UserError(f"{path} does not take and give float32; give a classifier of float32 inputs, not of tokens")
+        raise UserError(f"{path} takes or gives no tensor; give a classifier of float32 or int64 inputs") from None
+    if taken.dtype() not in (FLOAT32, INT64) or given.dtype() != FLOAT32:
+        takes = "float32, or int64 for tokens, and give float32"
+        raise UserError(f"{path} does not take {takes}; export a classifier that does")
     inputs, outputs = tuple(taken.sizes()), tuple(given.sizes())
     if len(inputs) < 2 or len(outputs) != 2 or inputs[0] != outputs[0]:
         raise UserError(f"{path} is no classifier: input {inputs} gives {outputs}, not (n, classes); give a classifier")
     if outputs[1] < 2:
         raise UserError(f"{path} is no classifier of several classes: its output has one column; export one a class")
-    return inputs[0], inputs[1:], outputs[1]
+    return inputs[0], inputs[1:], outputs[1], taken.dtype() == INT64
 
 
 def _quietly(call: Callable[[], Any]) -> tuple[Any, str]:

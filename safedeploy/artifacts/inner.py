@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from safedeploy.artifacts.base import Array, Inner, Unopenable
 from safedeploy.artifacts.ghost import norm_of, squared_norms
+from safedeploy.artifacts.tokens import token_probes
 
 TOLERANCE = 1e-3  # of the largest, between a sample alone and among others
 ROUNDED_TOLERANCE = 0.05  # of the largest, for the median
@@ -228,7 +229,9 @@ def in_parts(reader: InnerReader, x: Array, y: NDArray[np.int64], size: int) -> 
     return _joined([reader.read(x[start : start + size], y[start : start + size])[1] for start in starts])
 
 
-def random_probes(input_shape: tuple[int, ...]) -> Array:
+def random_probes(input_shape: tuple[int, ...], *, tokens: bool = False) -> Array:
+    if tokens:
+        return token_probes(PROBES, input_shape, 1)
     return np.random.default_rng(1).standard_normal((PROBES, *input_shape), dtype=np.float32)
 
 

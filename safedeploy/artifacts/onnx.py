@@ -12,6 +12,7 @@ from safedeploy.artifacts.base import Array, Unopenable, WhiteBox
 from safedeploy.artifacts.batches import as_input, finite, in_batches
 from safedeploy.artifacts.onnx_ports import choose_output, read_inputs, to_scores
 from safedeploy.artifacts.onnx_session import VALUE_KEEPERS, one_line, open_session
+from safedeploy.artifacts.tokens import token_probes
 from safedeploy.errors import UserError
 
 BATCH = 256
@@ -91,10 +92,9 @@ class OnnxArtifact:
 
     def probes(self, count: int, seed: int) -> Array:
         """Random inputs that the file can answer: noise, or small token numbers."""
-        generator = np.random.default_rng(seed)
         if self.tokens:
-            return generator.integers(0, 2, (count, *self.input_shape)).astype(np.float32)
-        return generator.standard_normal((count, *self.input_shape), dtype=np.float32)
+            return token_probes(count, self.input_shape, seed)
+        return np.random.default_rng(seed).standard_normal((count, *self.input_shape), dtype=np.float32)
 
     def _run(self, x: Array) -> tuple[Array]:
         try:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from safedeploy.artifacts.base import Array, Features, Inner, Unopenable
 from safedeploy.artifacts.batches import as_input, finite, in_batches
 from safedeploy.artifacts.inner import InnerReader, in_parts, random_probes
+from safedeploy.artifacts.tokens import takes_tokens
 
 BATCH = 512
 
@@ -34,6 +35,7 @@ class TorchArtifact:
         self.name = name
         self.input_shape = tuple(input_shape)
         self.classes = classes
+        self.tokens = takes_tokens(module)
         self.device = torch.device(device) if device is not None else next(module.parameters()).device
 
     def logits(self, x: Array) -> Array:
@@ -73,7 +75,8 @@ class TorchWhiteBox:
         x = as_input(x, artifact.input_shape, artifact.name)
         with untouched(artifact.module, artifact.device):
             if self._reader is None:
-                self._reader = InnerReader(artifact.module, random_probes(artifact.input_shape))
+                probes = random_probes(artifact.input_shape, tokens=artifact.tokens)
+                self._reader = InnerReader(artifact.module, probes)
             return in_parts(self._reader, x, y, BATCH)
 
     def _run(self, x: Array) -> tuple[Array, Array]:

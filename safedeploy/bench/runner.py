@@ -27,6 +27,8 @@ from typing import Any
 INPUTS = 8  # different samples in turn, made before the clock starts
 BATCH = 64  # samples answered at once where a file leaves that free
 FLOATS = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}
+TOKENS = {"tensor(int64)": "int64", "tensor(int32)": "int32"}
+INT64 = 4  # ScalarType of ExecuTorch's runtime/core/portable_type/scalar_type.h
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def pin(cores: list[int] | None) -> None:
 
 
 def load(model: str, threads: int, seed: int) -> tuple[Model, dict[str, Any]]:
-    """The model, with random normal inputs for its queries, and what is known after the first."""
+    """The model, with random inputs for its queries, normal or tokens, and what is known after the first."""
     with Path(model).open("rb") as handle:
         is_executorch = handle.read(8)[4:] == b"ET12"
     return (open_executorch if is_executorch else open_onnx)(model, threads, seed)
@@ -124,12 +126,12 @@ def open_onnx(model: str, threads: int, seed: int) -> tuple[Model, dict[str, Any
     session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     loaded = time.perf_counter_ns()
     taken = session.get_inputs()
-    if len(taken) != 1 or taken[0].type not in FLOATS:
+    if len(taken) != 1 or taken[0].type not in {**FLOATS, **TOKENS}:
         named = ", ".join(f"'{one.name}' {one.type}" for one in taken)
-        raise ValueError(f"it takes {named}, not one floating-point input")
+        raise ValueError(f"it takes {named}, not one input of floating-point numbers or tokens")
     sizes = [size if isinstance(size, int) and size > 0 else 0 for size in taken[0].shape]
     shape = [size or 1 for size in sizes]
-    name, dtype = taken[0].name, FLOATS[taken[0].type]
+    name, dtype = taken[0].name, {**FLOATS, **TOKENS}[taken[0].type]
     turn = turns([{name: x} for x in samples(shape, dtype, seed)])
 
     def query() -> None:
@@ -157,14 +159,15 @@ def open_executorch(model: str, threads: int, seed: int) -> tuple[Model, dict[st
     program = _portable_lib._load_program(model)
     method = program.load_method("forward")
     loaded = time.perf_counter_ns()
-    exported = list(program.method_meta("forward").input_tensor_meta(0).sizes())
+    taken = program.method_meta("forward").input_tensor_meta(0)
+    exported, dtype = list(taken.sizes()), "int64" if taken.dtype() == INT64 else "float32"
     batch = 1
     try:
-        feeds = [[torch.from_numpy(x)] for x in samples([1, *exported[1:]], "float32", seed)]
+        feeds = [[torch.from_numpy(x)] for x in samples([1, *exported[1:]], dtype, seed)]
         first = timed(lambda: method(feeds[0]))
     except RuntimeError:  # the metadata do not say whether the batch is fixed
         batch = exported[0]
-        feeds = [[torch.from_numpy(x)] for x in samples(exported, "float32", seed)]
+        feeds = [[torch.from_numpy(x)] for x in samples(exported, dtype, seed)]
         first = timed(lambda: method(feeds[0]))
 
     turn = turns(feeds)
@@ -173,7 +176,7 @@ def open_executorch(model: str, threads: int, seed: int) -> tuple[Model, dict[st
         method(next(turn))
 
     def answer(x: Any, output: str | None) -> Any:
-        return method([torch.from_numpy(x.astype("float32"))])[0].numpy()
+        return method([torch.from_numpy(x.astype(dtype))])[0].numpy()
 
     name = "executorch " + importlib.metadata.version("executorch")
     pool = _portable_lib._threadpool_get_thread_count()
@@ -184,6 +187,8 @@ def samples(shape: list[int], dtype: str, seed: int) -> list[Any]:
     import numpy as np
 
     generator = np.random.default_rng(seed)
+    if dtype in TOKENS.values():  # 0 and 1 are in every vocabulary, and how long a look-up takes hangs on no number
+        return [generator.integers(0, 2, shape).astype(dtype) for _ in range(INPUTS)]
     return [generator.standard_normal(shape).astype(dtype) for _ in range(INPUTS)]
 
 

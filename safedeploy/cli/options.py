@@ -13,8 +13,12 @@ LabelOption = Annotated[str | None, typer.Option("--label", help="The label's co
 SensitiveOption = Annotated[
     str | None, typer.Option("--sensitive", help="A column that the model does not see, and attackers are to infer.")
 ]
+TextOption = Annotated[
+    str | None, typer.Option("--text", help="The column of texts of a table; several with commas are joined.")
+]
+LengthOption = Annotated[int | None, typer.Option("--length", help="Tokens of a text that the model sees: 64.")]
 ModelOption = Annotated[
-    str | None, typer.Option("--model", help="Zoo name, package.module:factory or file.py:factory.")
+    str | None, typer.Option("--model", help="Zoo name, hf:NAME-or-folder, package.module:factory or file.py:factory.")
 ]
 MethodOption = Annotated[str | None, typer.Option("--method", help="dense, magnitude, set, rigl or safecompress.")]
 DensityOption = Annotated[float | None, typer.Option("--density", help="Share of weights kept, 0 to 1.")]

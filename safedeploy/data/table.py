@@ -23,14 +23,14 @@ def load(path: Path, label: str | None, sensitive: str | None = None) -> Dataset
 
     sensitive: a column that is kept beside the examples and out of their inputs.
     """
-    frame = _read(path)
-    _require_column(path, frame, label or "label", None if label else "; name the label's with --label")
+    frame = read_table(path)
+    require_column(path, frame, label or "label", None if label else "; name the label's with --label")
     label = label or "label"
     if sensitive is not None:
-        _require_column(path, frame, sensitive)
+        require_column(path, frame, sensitive)
         if sensitive == label:
             raise UserError(f"{path}: the sensitive column '{sensitive}' is the label: name another column")
-    y, class_names = _classes(frame.pop(label), path)
+    y, class_names = classes_of(frame.pop(label), path)
     hidden = None if sensitive is None else _sensitive(frame.pop(sensitive), path)
     if frame.shape[1] == 0 or frame.shape[0] == 0:
         rows, columns = frame.shape
@@ -42,8 +42,8 @@ def load(path: Path, label: str | None, sensitive: str | None = None) -> Dataset
     return Dataset(path.stem, "table", x, y, class_names, columns=names, sensitive=hidden)
 
 
-def _require_column(path: Path, frame: Any, name: str, hint: str | None = None) -> None:
-    """`hint`: what to do, where there is no nearest name to offer."""
+def require_column(path: Path, frame: Any, name: str, hint: str | None = None) -> None:
+    """Raises UserError where there is no column `name`; `hint`: what to do, where there is no nearest name to offer."""
     columns = [str(column) for column in frame.columns]
     if name in columns:
         return
@@ -53,7 +53,8 @@ def _require_column(path: Path, frame: Any, name: str, hint: str | None = None) 
     raise UserError(f"{path} has no column '{name}'{hint} (columns: {listed})")
 
 
-def _read(path: Path) -> Any:
+def read_table(path: Path) -> Any:
+    """The data frame in a .csv or .parquet. Raises UserError where it cannot be read or names a column twice."""
     try:
         import pandas as pd
     except ImportError:
@@ -86,7 +87,8 @@ def _sensitive(column: Any, path: Path) -> SensitiveColumn:
     return sensitive_column(values, str(column.name), str(path))
 
 
-def _classes(column: Any, path: Path) -> tuple[Indices, tuple[str, ...]]:
+def classes_of(column: Any, path: Path) -> tuple[Indices, tuple[str, ...]]:
+    """Class indices (n,) of a label column, and the names of the classes, sorted."""
     missing = int(column.isna().sum())
     if missing:
         raise UserError(f"{path}: the label column '{column.name}' is empty in {missing:,} rows; drop them")

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safedeploy.artifacts.info import artifact_info
+from safedeploy.artifacts.tokens import takes_tokens
+from safedeploy.data.tokeniser import Tokeniser
 from safedeploy.errors import UserError
 from safedeploy.export.encoding.encode import Encoding
 from safedeploy.export.encoding.finish import finish
@@ -23,11 +25,16 @@ from safedeploy.export.verify_bundle import identity, verification, whole
 from safedeploy.export.verify_file import Asked, verify_file
 from safedeploy.recipe import Structure
 from safedeploy.results import BundleFile, Check, Delegation, FileVerification, Manifest, Preprocessing, SizeBudget
-from safedeploy.rundir import make_folder
+from safedeploy.rundir import make_folder, write_text
 from safedeploy.versions import versions
 
 if TYPE_CHECKING:
     import torch
+
+# What is not made of a model that reads tokens, and why.
+NO_TEXT: dict[str, str] = {
+    "model.int8.pte": "XNNPACK's quantiser gives attention's scores and their mask of −10⁴ one range of 256 steps"
+}
 
 
 def export_bundle(
@@ -36,7 +43,7 @@ def export_bundle(
     target: Target,
     *,
     model_name: str,
-    preprocessing: Preprocessing,
+    preprocessing: Preprocessing | Tokeniser,
     class_names: Sequence[str],
     calibration: NDArray[np.float32],
     x: NDArray[np.float32],
@@ -50,8 +57,8 @@ def export_bundle(
 
     calibration, x: (n, *input_shape) float32, preprocessed; calibration sets int8 ranges, x and y (n,) judge the files.
     structure: of the module's sparsity, for the manifest. trained: what the files are held against, where `module` is
-    a smaller form of it. record: where what the checks found (a Verification) is written. progress: told the share
-    done, 0 to 1.
+    a smaller form of it. preprocessing: a tokeniser ships beside the files. record: where what the checks found (a
+    Verification) is written. progress: told the share done, 0 to 1.
     `folder` is replaced as a whole, and only when every file passes every check: until then an earlier
     bundle stays as it was. The caller's module is not changed. The manifest names no path and no training example.
     Raises UserError for inputs that do not fit the module, a module that cannot be exported, a missing extra, or a
@@ -59,7 +66,14 @@ def export_bundle(
     """
     folder = folder.resolve()
     require_replaceable(folder)
-    if any(runtime_of(name) == "executorch" for name in target.files):
+    tokens = takes_tokens(module)
+    not_made = {name: NO_TEXT[name] for name in target.files if tokens and name in NO_TEXT}
+    wanted = _in_order([name for name in target.files if name not in not_made])
+    if not wanted:
+        name, reason = next(iter(not_made.items()))
+        raise UserError(f"target '{target.name}' wants nothing but {name}, which cannot be made: {reason}")
+    with_executorch = any(runtime_of(name) == "executorch" for name in wanted)
+    if with_executorch:
         from safedeploy.export.executorch import require_executorch
 
         require_executorch()
@@ -67,43 +81,47 @@ def export_bundle(
     input_shape = x.shape[1:]
     judge = model if trained is None else copy.deepcopy(trained).cpu().eval()
     logits = reference_logits(judge, model_name, class_names, calibration, x, y)
-    questions = Questions(x, f"{len(x):,} validation inputs", Known(y, logits, torch_answers(judge)))
+    known = Known(y, logits, torch_answers(judge))
+    questions = Questions(x, f"{len(x):,} validation inputs", known, tokens)
     make_folder(folder.parent)
     try:
         with (
             tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary,
-            asked_apart(executorch=any(runtime_of(name) == "executorch" for name in target.files)) as hostile,
+            asked_apart(executorch=with_executorch) as hostile,
         ):
             asked = Asked(questions, target, len(class_names), hostile)
             fresh = make_folder(Path(temporary) / folder.name)
             files, verified = [], []
             plain = make_folder(Path(temporary) / "plain")
-            for done, name in enumerate(_in_order(target.files)):
+            for done, name in enumerate(wanted):
                 delegation = _export(name, model, input_shape, plain, target, model_name, calibration)
                 encoding = finish(plain / name, fresh / name, target)
                 if progress is not None:
-                    progress((done + 0.7) / len(target.files))
+                    progress((done + 0.7) / len(wanted))
                 file, found = _verified(fresh / name, name, asked, delegation, encoding)
                 files.append(file)
                 verified.append(found)
                 if progress is not None:
-                    progress((done + 1) / len(target.files))
+                    progress((done + 1) / len(wanted))
+            if isinstance(preprocessing, Tokeniser):
+                write_text(fresh / preprocessing.described.file, preprocessing.content)
             manifest = Manifest(
                 target=target.name,
                 model=model_name,
                 structure=structure,
                 parameters=sum(parameter.numel() for parameter in model.parameters()),
                 input_shape=list(input_shape),
-                input_dtype="float32",
-                input_layout="NCHW" if len(input_shape) == 3 else "NF",
+                input_dtype="int64" if tokens else "float32",
+                input_layout="NL" if tokens else "NCHW" if len(input_shape) == 3 else "NF",
                 output="logits",
-                preprocessing=preprocessing,
+                preprocessing=preprocessing.described if isinstance(preprocessing, Tokeniser) else preprocessing,
                 classes=list(class_names),
                 files=files,
                 versions=versions(),
                 runtimes={name: f"{runtime.package} >= {runtime.minimum}" for name, runtime in target.runtimes.items()},
                 calibration_inputs=len(calibration),
                 budget=SizeBudget(disk_bytes=target.budget.disk_bytes, download_bytes=target.budget.download_bytes),
+                not_made=not_made,
             )
             manifest.write(fresh / MANIFEST)
             contents = whole(fresh, manifest)

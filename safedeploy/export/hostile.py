@@ -100,7 +100,7 @@ def _answer(path: Path) -> dict[str, object]:
     except UserError as error:
         return {"error": str(error)}
     found = {}
-    for name, x in hostile(artifact.input_shape).items():
+    for name, x in hostile(artifact.input_shape, tokens=bool(getattr(artifact, "tokens", False))).items():
         try:
             given = artifact.answers(x)
         except UserError:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import get_args
 
+from safedeploy.data.tokeniser import FILE as TOKENISER
 from safedeploy.errors import UserError
 from safedeploy.export.targets import FileName
 
@@ -15,7 +16,7 @@ def require_replaceable(folder: Path) -> None:
         return
     if not folder.is_dir():
         raise UserError(f"{folder} is a file; name a folder for the bundle")
-    foreign = sorted({entry.name for entry in folder.iterdir()} - {MANIFEST, *get_args(FileName)})
+    foreign = sorted({entry.name for entry in folder.iterdir()} - {MANIFEST, TOKENISER, *get_args(FileName)})
     if foreign:
         raise UserError(f"{folder} holds '{foreign[0]}', which is not part of a bundle; name a new or empty folder")
 

@@ -10,6 +10,7 @@ from onnx import numpy_helper
 
 from safedeploy.artifacts.base import Array, Unopenable
 from safedeploy.artifacts.onnx_encoding import decoded
+from safedeploy.artifacts.onnx_ports import read_inputs
 from safedeploy.artifacts.onnx_session import open_session
 from safedeploy.results import Saturation
 
@@ -46,8 +47,9 @@ def _onnx_saturation(path: Path, x: Array) -> Saturation:
     session = open_session(model.SerializeToString(), path, 1)
     beyond = dict.fromkeys(ranges, 0)
     seen = dict.fromkeys(ranges, 0)
+    inputs = read_inputs(session, path, x.shape[1:])
     for start in range(0, len(x), BATCH):
-        given = session.run(list(ranges), {session.get_inputs()[0].name: x[start : start + BATCH]})
+        given = session.run(list(ranges), inputs.feed(x[start : start + BATCH]))
         for (name, (low, high)), values in zip(ranges.items(), given, strict=True):
             beyond[name] += int(((values < low) | (values > high)).sum())
             seen[name] += values.size

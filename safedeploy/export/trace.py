@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from safedeploy.artifacts.tokens import takes_tokens
 from safedeploy.errors import UserError
 from safedeploy.export.quiet import quiet
 
@@ -13,13 +14,17 @@ if TYPE_CHECKING:
 def trace(
     module: "torch.nn.Module", input_shape: tuple[int, ...], model_name: str, *, batch: int | None
 ) -> "ExportedProgram":
-    """The graph of a module in eval mode on (batch, *input_shape) float32; `batch` None keeps that axis open.
+    """The graph of a module in eval mode on (batch, *input_shape); `batch` None keeps that axis open.
+
+    Inputs are float32, or int64 where the module takes tokens.
 
     Raises UserError when torch.export cannot follow the module's forward.
     """
     import torch
 
-    example = torch.zeros(batch or 2, *input_shape)  # an open axis must not be seen as 1: torch.export would fix it
+    dtype = torch.int64 if takes_tokens(module) else torch.float32
+    # an open axis must not be seen as 1: torch.export would fix it
+    example = torch.zeros(batch or 2, *input_shape, dtype=dtype)
     open_axis = ({0: torch.export.Dim("batch")},) if batch is None else None
     try:
         with quiet(), torch.no_grad():

@@ -9,7 +9,7 @@ from safedeploy.export.place import MANIFEST
 from safedeploy.export.questions import Questions
 from safedeploy.export.targets import Target
 from safedeploy.export.verify_file import Asked, told, verify_file
-from safedeploy.results import BundleFile, FileVerification, Manifest, Outcome, Verification
+from safedeploy.results import BundleFile, FileVerification, Manifest, Outcome, TextPreprocessing, Verification
 from safedeploy.rundir import sha256
 from safedeploy.versions import versions
 
@@ -97,6 +97,12 @@ def identity(path: Path, file: BundleFile) -> list[Outcome]:
 def whole(folder: Path, manifest: Manifest) -> Outcome:
     """Nothing lies in the bundle that the manifest does not name."""
     known = {MANIFEST, *(file.name for file in manifest.files)}
+    how = manifest.preprocessing
+    if isinstance(how, TextPreprocessing):
+        known.add(how.file)
+        if not (folder / how.file).is_file() or sha256(folder / how.file) != how.sha256:
+            said = f"'{how.file}', which turns text into tokens, is missing or changed since export"
+            return Outcome(check="contents", passed=False, detail=said)
     extra = sorted(entry.name for entry in folder.iterdir() if entry.name not in known)
     if extra:
         more = f" and {len(extra) - 1} more" if len(extra) > 1 else ""

@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from safedeploy.errors import UserError, missing_extra, unknown
+from safedeploy.hub import PREFIX
 from safedeploy.seeds import derive
 
 if TYPE_CHECKING:
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 
 _SMALLEST_SIDE = {"lenet5": 4, "alexnet": 8, "vgg16": 8, "resnet18": 8, "mobilenet_v2": 8}
 _CHANNELS_HEIGHT_WIDTH = 3
+TEXT = ("bert-tiny",)
 
 
 def model_names() -> tuple[str, ...]:
@@ -21,8 +23,9 @@ def model_names() -> tuple[str, ...]:
 def build_model(name: str, input_shape: tuple[int, ...], classes: int, seed: int) -> "nn.Module":
     """The model `name`, in training mode: input (n, *input_shape), output logits (n, classes).
 
-    name: of the zoo, or package.module:function, or path/to/file.py:function, which runs that code. The weights depend
-    on `seed` alone and the global random state is left as it was. Raises UserError for what cannot be built.
+    name: of the zoo, or hf:NAME-or-folder (a published BERT or RoBERTa with its weights), or package.module:function,
+    or path/to/file.py:function, which runs that code. What is drawn depends on `seed` alone, and the global random
+    state is left as it was. Raises UserError for what cannot be built.
     """
     try:
         import torch
@@ -30,21 +33,44 @@ def build_model(name: str, input_shape: tuple[int, ...], classes: int, seed: int
         raise missing_extra("a model", "train") from None
     from safedeploy.models import factory
 
-    if ":" not in name:
+    text = name in TEXT or name.startswith(PREFIX)
+    if ":" not in name and not text:
         _check(name, input_shape)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive(seed, "model"))
+        if text:
+            return _text(name, input_shape, classes).train()
         if ":" in name:
             return factory.build(name, input_shape, classes)
         model: nn.Module = import_module(f"safedeploy.models.{name}").build(input_shape, classes)
     return model.train()
 
 
+def require_kind(name: str, kind: str) -> None:
+    """Raises UserError where a model of the zoo does not take data of `kind`: image, table or text."""
+    reads = name in TEXT or name.startswith(PREFIX)
+    if reads and kind != "text":
+        raise UserError(f"{name} reads text, and this data set is of {kind}s: name a column of texts with --text")
+    if kind == "text" and not reads and name in model_names():
+        raise UserError(f"{name} does not read text: use {TEXT[0]}, or {PREFIX}NAME-or-folder of a BERT or RoBERTa")
+
+
+def _text(name: str, input_shape: tuple[int, ...], classes: int) -> "nn.Module":
+    from safedeploy.models import text
+
+    if len(input_shape) != 1:
+        raise UserError(f"{name} takes (tokens,), not inputs of shape {input_shape}")
+    if name in TEXT:
+        return text.bert_tiny(input_shape[0], classes)
+    return text.from_hub(name, input_shape[0], classes)
+
+
 def _check(name: str, input_shape: tuple[int, ...]) -> None:
     if name.endswith(".py"):
         raise UserError(f"--model {name}: say which function of the file builds the model, as {name}:function")
     if name not in model_names():
-        raise UserError(f"{unknown('model', name, model_names())}; or give package.module:function or file.py:function")
+        known = unknown("model", name, (*model_names(), *TEXT))
+        raise UserError(f"{known}; or give package.module:function or file.py:function")
     if name == "mlp":
         return
     if len(input_shape) != _CHANNELS_HEIGHT_WIDTH:

@@ -10,6 +10,7 @@ from safedeploy.results.bundle import (
     Preprocessing,
     SizeBudget,
     StoredTensor,
+    TextPreprocessing,
     WeightEncoding,
 )
 from safedeploy.results.device import Agreement, Package, TreeLock
@@ -141,6 +142,7 @@ __all__ = [
     "StoredTensor",
     "Summary",
     "Task",
+    "TextPreprocessing",
     "Timing",
     "TprAtFpr",
     "TreeLock",

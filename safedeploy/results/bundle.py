@@ -17,6 +17,21 @@ class Preprocessing(Result):
     std: list[float]
 
 
+class TextPreprocessing(Result):
+    """Text as `length` token numbers below `vocabulary`: `file` of the bundle, a tokenizer.json, says how.
+
+    It cuts longer texts and fills shorter ones up with `padding`, which the model does not look at.
+    """
+
+    kind: Literal["text"] = "text"
+    raw: str
+    file: str
+    sha256: str
+    length: int
+    vocabulary: int
+    padding: int
+
+
 class Check(Result):
     """A file's answers in its real runtime against the torch model's, on real validation inputs."""
 
@@ -69,7 +84,8 @@ class Manifest(ResultFile):
     `structure`: of the sparsity; with `channel` and `filter`, the files hold what was left after these were removed.
     `parameters`: weights, biases and norms of the model in the files; None where an older safedeploy wrote them.
     `calibration_inputs`: how many set int8 ranges, none of which is in a file's `check`; None where an older safedeploy
-    checked with the very same. `budget`: the target's.
+    checked with the very same. `budget`: the target's. `not_made`: files the target wants that this model cannot have,
+    and why.
     """
 
     target: str
@@ -77,16 +93,17 @@ class Manifest(ResultFile):
     structure: Structure = "irregular"
     parameters: int | None = None
     input_shape: list[int]
-    input_dtype: Literal["float32"]
-    input_layout: Literal["NCHW", "NF"]
+    input_dtype: Literal["float32", "int64"]
+    input_layout: Literal["NCHW", "NF", "NL"]
     output: Literal["logits"]
-    preprocessing: Preprocessing
+    preprocessing: Preprocessing | TextPreprocessing
     classes: list[str]
     files: list[BundleFile]
     versions: dict[str, str]
     runtimes: dict[Literal["onnxruntime", "executorch"], str] = Field(default_factory=dict)
     calibration_inputs: int | None = None
     budget: SizeBudget = SizeBudget()
+    not_made: dict[str, str] = Field(default_factory=dict)
 
 
 class StoredTensor(Result):

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from safedeploy.artifacts.base import Array, Features, Inner, Unopenable
 from safedeploy.artifacts.pte.rebuild import FAULTS, rebuild
+from safedeploy.artifacts.tokens import token_probes
 from safedeploy.artifacts.torch import TorchArtifact, TorchWhiteBox
 from safedeploy.errors import UserError
 
@@ -37,7 +38,7 @@ class ExecuTorchWhiteBox:
 
 def _check(artifact: "ExecuTorchArtifact", rebuilt: TorchArtifact) -> None:
     """Raises Unopenable where the rebuilt module answers probes otherwise than the runtime does."""
-    x = np.random.default_rng(1).standard_normal((PROBES, *artifact.input_shape), dtype=np.float32)
+    x = token_probes(PROBES, artifact.input_shape, 1) if artifact.tokens else _noise(artifact.input_shape)
     wanted = artifact.logits(x)
     try:
         answers = rebuilt.logits(x)
@@ -50,3 +51,7 @@ def _check(artifact: "ExecuTorchArtifact", rebuilt: TorchArtifact) -> None:
     rounded = rebuilt.module.rounded and np.median(wrong) <= ROUNDED_TOLERANCE
     if not close and not (rounded and np.array_equal(answers.argmax(1), wanted.argmax(1))):
         raise Unopenable(f"the program rebuilt answers differently: by {wrong.max():.2g} of the largest logit")
+
+
+def _noise(input_shape: tuple[int, ...]) -> Array:
+    return np.random.default_rng(1).standard_normal((PROBES, *input_shape), dtype=np.float32)

@@ -12,6 +12,7 @@ def compact(model: onnx.ModelProto, fresh: Callable[[], str]) -> None:
     """In place. fresh: gives names that are not used yet. Only inputs and outputs keep theirs."""
     graph = model.graph
     opset = next(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
+    shapes = _before_norms(graph)
     del graph.value_info[:]
     for node in graph.node:
         _drop_defaults(node, opset)
@@ -20,6 +21,9 @@ def compact(model: onnx.ModelProto, fresh: Callable[[], str]) -> None:
     short = _shorten(graph.node, kept, fresh)
     for tensor in graph.initializer:
         tensor.name = short.get(tensor.name, tensor.name)
+    for value in shapes:
+        value.name = short.get(value.name, value.name)
+    graph.value_info.extend(shapes)
 
 
 def compact_function(function: onnx.FunctionProto) -> None:
@@ -29,6 +33,14 @@ def compact_function(function: onnx.FunctionProto) -> None:
     for values in (function.input, function.output):
         for place, name in enumerate(values):
             values[place] = short[name]
+
+
+def _before_norms(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
+    """The shapes of what is added up before a layer norm: ONNX Runtime merges the two only where it is told them."""
+    producers = {name: node for node in graph.node for name in node.output}
+    sums = [producers.get(node.input[0]) for node in graph.node if node.op_type == "LayerNormalization"]
+    added = {name for node in sums if node is not None and node.op_type == "Add" for name in node.input}
+    return [onnx.ValueInfoProto.FromString(one.SerializeToString()) for one in graph.value_info if one.name in added]
 
 
 def _shorten(nodes: Sequence[onnx.NodeProto], kept: set[str], fresh: Callable[[], str]) -> dict[str, str]:
