@@ -76,17 +76,18 @@ def test_p_is_one_at_first_and_one_over_norm_plus_eps_after_by_hand(toy):
     """A filter layer with norms 3, 4 and 5: mean 4. 20 steps, the cut after 10, two phases of 5, no momentum, rate 0.1:
     a weight can go 5 · 0.1 = 0.5. So γP is 2 · 4 / 0.5 = 16 at first, then 16 / (norm/4 + 0.25): 16, 12.8 and 32/3."""
     recipe = RECIPE.model_copy(update={"momentum": 0.0, "learning_rate": 0.1})
-    training = training_of(toy, "filter", recipe=recipe, gamma=2, eps=0.25, milestones=1)
-    first = training.parameters["8.weight"]
+    module = nn.Sequential(nn.Flatten(), nn.Linear(144, 3, bias=False), nn.ReLU(), nn.Linear(3, 3))
+    training = training_of(toy, "filter", recipe=recipe, module=module, gamma=2, eps=0.25, milestones=1)
+    first = training.parameters["1.weight"]
     with torch.no_grad():
         first.zero_()
         first[torch.arange(3), torch.arange(3)] = torch.tensor([3.0, -4.0, 5.0])
     assert training.hooks.starts(training) == [0, 5]
     added(training)
-    assert training.hooks.weights["8.weight"].tolist() == pytest.approx([16, 16, 16])
+    assert training.hooks.weights["1.weight"].tolist() == pytest.approx([16, 16, 16])
     training.step = 5
-    gradient = added(training)["8.weight"]
-    assert training.hooks.weights["8.weight"].tolist() == pytest.approx([16, 12.8, 32 / 3])
+    gradient = added(training)["1.weight"]
+    assert training.hooks.weights["1.weight"].tolist() == pytest.approx([16, 12.8, 32 / 3])
     assert gradient.diagonal().tolist() == pytest.approx([16, -12.8, 32 / 3])
     assert int(gradient.count_nonzero()) == 3
 
