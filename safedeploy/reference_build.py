@@ -302,7 +302,10 @@ def _decides(described: ReferenceSet) -> dict[str, object]:
     """What references in one folder have in common, flat, named as an error names it."""
     flat: dict[str, object] = {"data": described.fingerprint[:12], "samples": described.pool, "seed": described.seed}
     flat.update(views=described.views, files=",".join(described.files))
-    flat.update({"method.structure": "irregular", "method.defences": {}})  # all there was when older folders were begun
+    # all there was when older folders were begun
+    flat["training.optimizer"] = "sgd"
+    flat.update({"method.structure": "irregular", "method.defences": {}})
+    flat.update({"method.quantise": None, "method.quantise_at": 0.75})
     for section, values in described.recipe.items():
         flat.update({f"{section}.{key}": value for key, value in values.items()})
     return flat
