@@ -40,6 +40,8 @@ class Training:
     pool: Tensor | None = None
     step: int = 0
     begun: bool = False  # whether the hooks' beginning is behind it
+    beginning: float = 0.0  # share of the whole that it took; for `tell`, which is told how much of the whole is done
+    tell: Callable[[float], None] = lambda share: None
     mean_loss: Tensor = field(default_factory=lambda: torch.zeros(()))  # of the last complete epoch
 
     def __post_init__(self) -> None:
@@ -213,6 +215,8 @@ def train(
     `after_begin`: before the first step of a fresh training, once the hooks have begun.
     """
     training.module.train()
+    if progress:
+        training.tell = progress
     if not training.begun:
         training.hooks.begin(training)
         training.begun = True
@@ -222,8 +226,7 @@ def train(
         epoch = training.epoch
         training.one_step()
         training.hooks.after_step(training)
-        if progress:
-            progress(training.step / training.last_step)
+        training.tell(training.beginning + (1 - training.beginning) * training.step / training.last_step)
         if training.epoch > epoch:
             training.hooks.after_epoch(training)
             after_epoch(training)

@@ -179,6 +179,18 @@ def test_convolutions_with_augmentation_teach_too(toy, begun):
     assert not torch.allclose(plain, cropped)
 
 
+def test_progress_grows_through_teachers_and_student_to_the_whole(toy, crossfit):
+    x, y = toy.tensors(toy.samples(100, 0))
+    heard = []
+    accelerator = make_accelerator("cpu", "float32")
+    training = Training(toy.network(), x, y, RECIPE, 0, accelerator, crossfit(), lambda event: None)
+    train(training, after_epoch=Training.require_finite, progress=heard.append)
+    assert heard == sorted(heard)
+    assert heard[0] < 0.2
+    assert heard[-1] == 1
+    assert len(heard) == 2 * 4 + 2 * 5  # a stack of teachers with 4 batches an epoch, then the student with 5
+
+
 @pytest.mark.parametrize("method", ["dense", "set", "rigl", "safecompress", "magnitude"])
 def test_a_run_that_is_cut_off_ends_with_the_same_bits(toy, crossfit, tmp_path, method):
     class CutOff(Exception):  # noqa: N818

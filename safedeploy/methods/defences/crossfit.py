@@ -5,6 +5,8 @@ The idea is Split-AI with self-distillation, SELENA (Tang et al., USENIX Securit
 subsets. Why it hides members: with `weight` 1 a member's target is a function of its input and the others alone.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -59,22 +61,39 @@ class CrossFit(Hooks):
         recipe = training.recipe
         if self.options.teacher_epochs is not None:
             recipe = recipe.model_copy(update={"epochs": self.options.teacher_epochs})
+        told = self._telling(training, recipe)
         lessons, right = [], []
         for repeat in range(self.options.repeats):
             fold = divide(digests, self.options.folds, derive(self.seed, "folds", repeat))
-            answers = self._answers(x, training.y, fold, recipe, derive(self.seed, "teachers", repeat))
+            answers = self._answers(x, training.y, fold, recipe, derive(self.seed, "teachers", repeat), told)
             lessons.append(mixed(answers, training.y, self.options.weight, self.options.temperature))
             right.append(float((answers.argmax(1) == training.y).double().mean()))
         training.targets = torch.stack(lessons).mean(0)
         training.log({"event": "teachers", "folds": self.options.folds, "accuracy_out_of_fold": right})
 
-    def _answers(self, x: Tensor, y: Tensor, fold: Indices, recipe: TrainingRecipe, seed: int) -> Tensor:
+    def _telling(self, training: Training, recipe: TrainingRecipe) -> Callable[[int], None]:
+        """Hears of teachers' steps and tells how far the whole training is."""
+        share = (self.options.folds - 1) / self.options.folds
+        each = recipe.epochs * max(1, int(share * len(training.y)) // recipe.batch_size)
+        ahead, done = self.options.repeats * self.options.folds * each, 0
+        training.beginning = ahead / (ahead + training.total_steps)
+
+        def told(steps: int) -> None:
+            nonlocal done
+            done += steps
+            training.tell(training.beginning * min(1.0, done / ahead))
+
+        return told
+
+    def _answers(
+        self, x: Tensor, y: Tensor, fold: Indices, recipe: TrainingRecipe, seed: int, told: Callable[[int], None]
+    ) -> Tensor:
         """Logits (n, classes), each member's from the teacher that never saw it."""
         jobs = [self._job(fold != number, derive(seed, number)) for number in range(self.options.folds)]
         answers = x.new_empty(len(y), self.classes)
         for group in groups(jobs, recipe, x.device.type):
             try:
-                train_group([jobs[number] for number in group], (x, y), recipe, lambda steps: None)
+                train_group([jobs[number] for number in group], (x, y), recipe, told)
             except UserError as error:
                 raise UserError(f"--defence crossfit, its teachers: {error}") from None
             for number in group:
