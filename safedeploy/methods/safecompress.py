@@ -60,8 +60,14 @@ class SafeCompressOptions(DynamicOptions):
     first_steps: int = Field(40, ge=1, description="steps that the neural attackers train at the first test")
     attacker_steps: int = Field(10, ge=1, description="steps that the neural attackers train at every later test")
     references: int = Field(4, ge=2, description="reference models of testers that need any, trained once at first")
-    reference_method: Literal["set", "dense"] = Field("set", description="how reference models are trained")
-    reference_epochs: float = Field(1.0, gt=0, le=1, description="share of the epochs that reference models train")
+    reference_method: Literal["dense", "set"] = Field("dense", description="how reference models are trained")
+    reference_epochs: float = Field(
+        0.25,
+        gt=0,
+        le=1,
+        description="share of the epochs that reference models train: dense ones need few to tell easy samples from"
+        " hard ones, sparse ones nearly all",
+    )
     score: Literal["tm", "matched"] = Field(
         "tm",
         description="who is chosen: of most task accuracy for its attack success (tm), or of least attack success among"

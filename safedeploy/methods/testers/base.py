@@ -38,8 +38,8 @@ class Effort:
     first_steps: int = 40
     steps: int = 10
     references: int = 4
-    reference_method: str = "set"
-    reference_epochs: float = 1.0
+    reference_method: str = "dense"
+    reference_epochs: float = 0.25
 
 
 class Tester:
