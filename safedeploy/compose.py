@@ -53,7 +53,8 @@ def make_recipe(
         read_recipe(file)  # its own errors name the file
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     source = data or content.get("data", {}).get("source", "digits")
-    usual = defaults(source, text=bool(text or content.get("data", {}).get("text")))
+    published = (model or content.get("model", {}).get("name", "")).startswith(PREFIX)
+    usual = defaults(source, text=bool(text or content.get("data", {}).get("text")), published=published)
     method = method or content.get("method", {}).get("name", "safecompress")
     filled: dict[str, Any] = {
         "data": {"source": source},

@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 _CIFAR = {"model": "resnet18", "epochs": 100, "batch_size": 128, "learning_rate": 0.1, "augment": "crop-flip"}
-_TEXT = {"model": "bert-tiny", "epochs": 30, "batch_size": 32, "learning_rate": 0.02, "density": 0.1}
+_ADAMW = {"optimizer": "adamw", "weight_decay": 0.01, "batch_size": 32, "density": 0.1}
+_TEXT = {"model": "bert-tiny", "epochs": 8, "learning_rate": 1e-3, **_ADAMW}
+_PUBLISHED = {"model": "bert-tiny", "epochs": 3, "learning_rate": 5e-5, **_ADAMW}  # Devlin et al. 2019, appendix A.3
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "digits": {"model": "lenet5", "epochs": 120, "batch_size": 32, "learning_rate": 0.05, "density": 0.1},
     "mnist": {"model": "lenet5", "epochs": 30, "batch_size": 64, "learning_rate": 0.05, "density": 0.05},
@@ -19,8 +21,13 @@ _IMAGES = {"model": "resnet18", "epochs": 60, "batch_size": 64, "learning_rate":
 _ARRAYS = {"model": "mlp", "epochs": 60, "batch_size": 64, "learning_rate": 0.05, "density": 0.1}
 
 
-def defaults(source: str, *, text: bool = False) -> dict[str, Any]:
-    """For a built-in name, an image folder, or a file of arrays or a table; `text`: whose column of texts is read."""
+def defaults(source: str, *, text: bool = False, published: bool = False) -> dict[str, Any]:
+    """For a built-in name, an image folder, or a file of arrays or a table.
+
+    text: whose column of texts is read. published: for a model that comes with its weights.
+    """
+    if published:
+        return dict(_PUBLISHED)
     if text:
         return dict(_TEXT)
     if source in _DEFAULTS:

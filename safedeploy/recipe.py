@@ -96,7 +96,8 @@ class MethodRecipe(Section):
 
 
 class TrainingRecipe(Section):
-    """SGD with momentum; the learning rate falls tenfold at `milestones` (shares of the epochs), as in SafeCompress.
+    """SGD with momentum, or AdamW; the learning rate falls tenfold at `milestones` (shares of the epochs), as in
+    SafeCompress.
 
     `checkpoint_seconds`: at the end of an epoch a checkpoint is written if the last one is at least this old. It
     decides what a kill loses, never the outcome. `canaries`: examples put into training or left out by fair coins, for
@@ -105,6 +106,7 @@ class TrainingRecipe(Section):
 
     epochs: Annotated[int, Field(ge=1)] = 30
     batch_size: Annotated[int, Field(ge=2)] = 128
+    optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate: Annotated[float, Field(gt=0)] = 0.1
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4

@@ -1,4 +1,4 @@
-"""The one training loop: SGD over shuffled batches of members, with hooks, masks, and a state to take and put back."""
+"""The one training loop: gradient steps over shuffled batches of members, with hooks, masks, and a state to take and put back."""
 
 import copy
 from collections.abc import Callable
@@ -15,6 +15,7 @@ from safedeploy.recipe import TrainingRecipe
 from safedeploy.seeds import derive, torch_generator
 from safedeploy.training.augment import augment
 from safedeploy.training.hooks import Hooks
+from safedeploy.training.optimizer import MOMENTS, make_optimizer
 
 
 @dataclass(eq=False)
@@ -45,13 +46,7 @@ class Training:
     mean_loss: Tensor = field(default_factory=lambda: torch.zeros(()))  # of the last complete epoch
 
     def __post_init__(self) -> None:
-        self.optimizer = torch.optim.SGD(
-            self.module.parameters(),
-            lr=self.recipe.learning_rate,
-            momentum=self.recipe.momentum,
-            weight_decay=self.recipe.weight_decay,
-            nesterov=self.recipe.momentum > 0,
-        )
+        self.optimizer = make_optimizer(self.module.parameters(), self.recipe)
         self.scaler = getattr(self.accelerator, "scaler", None)
         self.parameters = dict(self.module.named_parameters())
         self._order: tuple[int, Tensor] | None = None
@@ -153,9 +148,10 @@ class Training:
         self.masks = masks
         for name, mask in masks.items():
             self.parameters[name].mul_(mask)
-            momentum = self.optimizer.state.get(self.parameters[name], {}).get("momentum_buffer")
-            if momentum is not None:
-                momentum.mul_(mask)
+            kept = self.optimizer.state.get(self.parameters[name], {})
+            for moment in MOMENTS:
+                if kept.get(moment) is not None:
+                    kept[moment].mul_(mask)
 
     def masked_weights(self) -> dict[str, Tensor]:
         return {name: self.parameters[name].detach() for name in self.masks}

@@ -26,6 +26,8 @@ def can_stack(hooks: Hooks, recipe: TrainingRecipe) -> str | None:
     """None, or why a training with these hooks and this recipe cannot be one of a stack."""
     if hooks.alone:
         return hooks.alone
+    if recipe.optimizer != "sgd":
+        return f"the moments of {recipe.optimizer} are each training's own"
     if recipe.precision == "float16":
         return "float16 scales each training's loss by itself"
     return None
