@@ -36,7 +36,9 @@ InitOption = Annotated[
     str | None, typer.Option("--init", help="Trained weights to begin with: .safetensors, hf:NAME or torchvision:NAME.")
 ]
 MinMaxOption = Annotated[bool | None, typer.Option("--min-max", help="mcmia: play the game against attackers too.")]
-AttackerOption = Annotated[str | None, typer.Option("--attacker", help="safecompress: simulate black, white or both.")]
+AttackerOption = Annotated[
+    str | None, typer.Option("--attacker", help="safecompress, mcmia --min-max: simulate black, white or both.")
+]
 EpochsOption = Annotated[int | None, typer.Option("--epochs", help="Passes over the members.")]
 BatchSizeOption = Annotated[int | None, typer.Option("--batch-size")]
 LearningRateOption = Annotated[float | None, typer.Option("--learning-rate")]
