@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from safedeploy.attacks.attribute import withheld
@@ -174,3 +175,14 @@ def test_too_few_samples_of_the_values_are_refused(made):
     asked.knowledge.members.sensitive[:] = 0
     with pytest.raises(UserError, match="column sex has 1 values that 5 known members"):
         audit_withheld(honest(made), asked, attacks=QUICK)
+
+
+@pytest.mark.slow
+def test_a_model_that_adds_nothing_raises_a_false_alarm_at_most_at_the_nominal_rate(made):
+    """The answers tell the attribute well, and so do the inputs that they are made of."""
+    attack = BLACK[1:]
+    alarms = sum(
+        audit_withheld(honest(made), exam(correlated, 80, seed), attacks=attack).finding != "nothing"
+        for seed in range(40)
+    )
+    assert stats.binomtest(alarms, 40, 0.05, alternative="greater").pvalue > 0.01

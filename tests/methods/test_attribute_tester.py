@@ -1,5 +1,6 @@
 """Attribute inference as a tester of SafeCompress' candidates; a third attack is one more file."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -11,11 +12,13 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 import safedeploy.methods.testers as testers
+from safedeploy import compression
+from safedeploy.data.split import read_split
 from safedeploy.errors import UserError
 from safedeploy.methods.registry import make_method
 from safedeploy.methods.safety import SafetyTest
 from safedeploy.methods.testers.base import Effort
-from safedeploy.recipe import MethodRecipe
+from safedeploy.recipe import MethodRecipe, validate
 from safedeploy.training.run import run_training
 
 OFTEN = {"interval": 5, "gradient_steps": 2, "test_every": 2, "candidate_steps": 3, "test_samples": 50}
@@ -119,8 +122,6 @@ def test_without_an_attribute_or_enough_who_hold_it_is_one_line_before_training(
 
 def candidates(toy, context, tmp_path, names):
     """What a short training logs of its candidates."""
-    import json
-
     hooks = make_method(MethodRecipe(density=0.2, options=OFTEN | {"testers": names}), context)
     files = {"metrics": tmp_path / "metrics.jsonl", "checkpoints": tmp_path / "checkpoints"}
     members, validation = (toy.tensors(part) for part in (context.members, context.validation))
@@ -136,6 +137,55 @@ def test_a_training_is_tested_by_it_beside_the_papers_attackers(toy, context, tm
         assert set(event["attack_success"]) == {"attribute", "neural-black"}
         strongest = max(0.5, *event["attack_success"].values())
         assert event["score"] == pytest.approx(event["task_accuracy"] / strongest)
+
+
+class CutOff(Exception):  # noqa: N818
+    pass
+
+
+def test_a_run_that_was_cut_off_ends_with_the_same_bits(toy, context, tmp_path):
+    options = OFTEN | {"testers": ["attribute", "attribute-white"]}
+    hooks = [make_method(MethodRecipe(density=0.2, options=options), context()) for _ in range(3)]
+    after_step = hooks[1].after_step
+
+    def cut(training):
+        after_step(training)
+        if training.step == 25:
+            raise CutOff
+
+    whole = toy.train(tmp_path / "whole", hooks[0])
+    hooks[1].after_step = cut
+    with pytest.raises(CutOff):
+        toy.train(tmp_path / "cut", hooks[1])
+    resumed = toy.train(tmp_path / "cut", hooks[2])
+    assert [name for name in whole.weights if not torch.equal(whole.weights[name], resumed.weights[name])] == []
+    assert resumed.text == whole.text
+
+
+def test_the_values_of_those_who_are_judged_later_have_no_say(tmp_path):
+    """Exchanged in the evaluation roles, `test` and population alone: weights and every logged decision stay."""
+    rng = np.random.default_rng(0)
+    content = {"x": rng.normal(size=(600, 8)).astype(np.float32), "y": np.arange(600) % 3}
+    content["sensitive"] = (content["x"][:, 0] > 0).astype(int)
+    made = []
+    for name in ("first", "second"):
+        np.savez(tmp_path / f"{name}.npz", **content)
+        recipe = validate(
+            {
+                "name": "run",
+                "data": {"source": str(tmp_path / f"{name}.npz")},
+                "model": {"name": "mlp"},
+                "method": {"name": "safecompress", "density": 0.2, "options": OFTEN | {"testers": ["attribute"]}},
+                "training": {"epochs": 4, "batch_size": 16, "learning_rate": 0.05, "device": "cpu"},
+            },
+            "test",
+        )
+        run = compression.compress(recipe, tmp_path / name)
+        made.append((run.weights.read_bytes(), run.metrics.read_bytes()))
+        later = read_split(run.split).indices("member_eval", "nonmember_eval", "test", "population")
+        content["sensitive"][later] = 1 - content["sensitive"][later]
+    assert made[0] == made[1]
+    assert b'"attack_success": {"attribute": ' in made[0][1]
 
 
 THIRD = '''
