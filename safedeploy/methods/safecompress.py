@@ -191,7 +191,7 @@ class SafeCompress(DynamicSparse):
         """Each strategy updates a copy, trains it on the same next batches and is tested; the best is trained on."""
         base, momentum = training.state(), self._momentum
         # the steps before the next update, whose gradients it sums, must still be ahead
-        ahead = min(self.interval(training) - self.gradient_steps(training), training.total_steps - training.step)
+        ahead = min(self.interval(training) - self.gradient_steps(training), training.last_step - training.step)
         steps = min(self.selection.candidate_steps, ahead)
         tried, seen = [], []
         for strategy in self.selection.candidates:

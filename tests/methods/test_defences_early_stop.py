@@ -44,6 +44,17 @@ def test_the_learning_rate_falls_as_if_all_epochs_came(toy, tmp_path):
     assert [event["learning_rate"] for event in stopped.events] == pytest.approx([0.05, 0.05, 0.05, 5e-3, 5e-4])
 
 
+def test_safecompress_trains_no_candidate_beyond_the_end(toy, tmp_path):
+    """A test at step 10 of 12 would have its candidates train 3 steps."""
+    recipe = toy.recipe.model_copy(update={"batch_size": 50})
+    tests = {"interval": 5, "gradient_steps": 1, "test_every": 2, "candidate_steps": 3, "first_steps": 4}
+    method = MethodRecipe(name="safecompress", density=0.2, options=tests, defences={"early-stop": {"epochs": 3}})
+    stopped = toy.train(tmp_path, make_method(method, toy.context(0.2)), recipe.model_copy(update={"epochs": 20}))
+    tested = {event["step"] for event in stopped.events if event["event"] == "candidate"}
+    assert tested == {10}
+    assert stopped.training.step == 12
+
+
 def test_a_stack_ends_after_the_epoch_too(toy):
     pool, rows = toy.tensors(toy.samples(100, 0)), [np.arange(0, 80), np.arange(20, 100)]
     modules, alone = ([plain(toy, seed) for seed in (0, 1)] for _ in range(2))
