@@ -36,7 +36,9 @@ class SafeCompressOptions(DynamicOptions):
         None, description="the papers' attackers as testers: black is BMIA, white WMIA, both MMIA"
     )
     testers: tuple[str, ...] = Field(
-        (), description="who tests beside the attacker, by name: any attack of the audit, rmia and lira for short"
+        (),
+        description="who tests beside the attacker, by name: any attack of the audit, rmia and lira for short;"
+        " attribute and attribute-white infer the column of --sensitive",
     )
     strategies: tuple[str, ...] = Field(
         ("magnitude/gradient", "magnitude/random", "threshold/gradient", "threshold/random"),
