@@ -33,7 +33,9 @@ class SafeCompressOptions(DynamicOptions):
     """Which candidates are tried, and how each is tested."""
 
     attacker: Literal["black", "white", "both"] | None = Field(
-        None, description="the papers' attackers as testers: black is BMIA, white WMIA, both MMIA"
+        None,
+        description="the papers' attackers as testers: black is BMIA, white WMIA, both MMIA, which is also what tests"
+        " where no tester is named",
     )
     testers: tuple[str, ...] = Field(
         (),
@@ -44,8 +46,10 @@ class SafeCompressOptions(DynamicOptions):
         ("magnitude/gradient", "magnitude/random", "threshold/gradient", "threshold/random"),
         description="prune/grow pairs, a candidate each",
     )
-    prune: tuple[str, ...] = Field((), description="prune rules: a candidate for each with each of `grow`")
-    grow: tuple[str, ...] = Field((), description="grow rules: a candidate for each with each of `prune`")
+    prune: tuple[str, ...] = Field(
+        (), description="in place of strategies, with `grow`: of magnitude, set, taylor, threshold; every pair is tried"
+    )
+    grow: tuple[str, ...] = Field((), description="with `prune`: of gradient, momentum, random, random-unfired")
     test_every: int = Field(
         8,
         ge=1,
