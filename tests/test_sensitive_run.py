@@ -90,3 +90,23 @@ def test_a_stranger_s_samples_bring_the_column_along(typed, stranger, home):
     held = dict(np.load(stranger.nonmembers))
     np.savez(stranger.nonmembers, x=held["x"], y=held["y"])
     assert "save it in both or in neither" in typed("attribute", stranger.model, *files).fault
+
+
+@pytest.mark.slow
+def test_images_bring_their_attribute_as_an_array(typed, home):
+    """A patch is bright for one of two groups, another says the class: a model that needs the second sees the first."""
+    draw = np.random.default_rng(0)
+    y, group = draw.integers(0, 2, 900), draw.choice(["a", "b"], 900)
+    x = draw.integers(0, 120, (900, 1, 8, 8))
+    x[:, 0, :3, :3] += 60 * (group == "a")[:, None, None]
+    x[:, 0, 4:, 4:] += 60 * y[:, None, None]
+    np.savez(home / "faces.npz", x=x.astype(np.uint8), y=y, sensitive=group)
+    (home / "one.toml").write_text('name = "one"\ndescription = "one file"\nfiles = ["model.onnx"]\n')
+    options = ["--model", "lenet5", "--method", "dense", "--epochs", "4", "--target", "one.toml", "--name", "faces"]
+    assert typed("compress", "--data", "faces.npz", *options).code == 0
+    assert typed("export", "runs/faces").code == 0
+    found = AttributeEvidence.model_validate_json(typed("attribute", "runs/faces/bundle/one/model.onnx", "--json").out)
+    assert (found.column, found.values) == ("sensitive", ["a", "b"])
+    inner = next(attack for attack in found.attacks if attack.name == "attribute-features")
+    assert inner.nonmembers.auc_advantage.low > 0.1
+    assert found.finding == "nothing"  # the pixels tell it too
