@@ -7,6 +7,7 @@ afterwards costs no privacy: momentum, weight decay, pruning and growing by them
 """
 
 import warnings
+from functools import lru_cache
 from typing import Any, Literal, Self
 
 import torch
@@ -157,8 +158,12 @@ def delta_for(members: int) -> float:
     return float(f"1e-{len(str(members))}")
 
 
+@lru_cache
 def noise_for(options: DpSgdOptions, members: int, sample_rate: float, steps: int) -> float:
-    """The noise multiplier with which `steps` steps stay within ε. Raises UserError where none is enough."""
+    """The noise multiplier with which `steps` steps stay within ε: found once for an audit's many references.
+
+    Raises UserError where none is enough.
+    """
     from opacus.accountants.utils import get_noise_multiplier
 
     epsilon, delta = options.epsilon or EPSILON, options.delta or delta_for(members)
