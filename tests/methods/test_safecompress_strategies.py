@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from safedeploy.errors import UserError
+from safedeploy.methods.registry import make_method
 from safedeploy.methods.safecompress import MEMORY
+from safedeploy.recipe import MethodRecipe
 from safedeploy.sparsity import grow, prune
 from safedeploy.sparsity.budget import erk
 from safedeploy.sparsity.masks import shapes
@@ -134,3 +136,25 @@ def test_a_faulty_choice_of_strategies_is_one_line(toy, options, said):
     with pytest.raises(UserError, match=said) as error:
         toy.method("safecompress", options)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("structure", "density"), [("channel", 0.3), ("filter", 0.3), ("block:1x2", 0.2), ("1:2", 0.5)]
+)
+def test_every_rule_serves_every_structure(toy, tmp_path, structure, density):
+    """Groups of weights are ranked as weights are: whole groups stay or go, and as many as before."""
+    often = {"interval": 5, "gradient_steps": 2, "candidate_steps": 2, "testers": "margin"}
+    rules = {"prune": ["magnitude", "taylor"], "grow": ["momentum", "random-unfired"]}
+    recipe = MethodRecipe(name="safecompress", density=density, structure=structure, options=often | rules)
+    hooks = make_method(recipe, toy.context(density, structure=structure))
+    propose, seen = hooks.candidate, []
+
+    def keep(training, gradients, strategy):
+        masks = propose(training, gradients, strategy)
+        seen.append({name: int(kept.sum()) for name, kept in hooks.units.held(masks).items()})
+        return masks
+
+    hooks.candidate = keep
+    toy.train(tmp_path, hooks)
+    assert len(seen) >= 8
+    assert all(counts == seen[0] for counts in seen)
