@@ -3,7 +3,6 @@ model climbs in even epochs and flattens its answers in odd ones."""
 
 from typing import Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
@@ -51,10 +50,12 @@ def relaxed(logits: Tensor, labels: Tensor, epoch: int, options: RelaxLossOption
     mean = each.mean()
     if epoch % 2 == 0:
         return (mean - options.alpha).abs()
+    if mean > options.alpha:
+        return mean
     soft = functional.cross_entropy(logits, flattened(logits, labels, options.upper), reduction="none")
     if options.flatten == "wrong":
         soft = (logits.argmax(1) != labels) * soft - each
-    return torch.where(mean > options.alpha, mean, soft.mean())
+    return soft.mean()
 
 
 def flattened(logits: Tensor, labels: Tensor, upper: float) -> Tensor:
