@@ -2,11 +2,11 @@
 
 import re
 
-from safedeploy.errors import UserError
+from safedeploy.errors import UserError, unknown
 
 NAMED = ("irregular", "channel", "filter", "column", "kernel", "pattern")
 KINDS = (*NAMED, "block", "N:M")
-KNOWN = f"{', '.join(NAMED)}, block:RxC as block:1x4, N:M as 2:4"
+KNOWN = (*NAMED, "block:RxC", "N:M")
 
 _BLOCK = re.compile(r"block:([1-9]\d{0,3})x([1-9]\d{0,3})")
 _N_OF_M = re.compile(r"([1-9]\d?):([1-9]\d?)")
@@ -25,7 +25,7 @@ def kind_of(structure: str) -> str:
         )
     if kept:
         return "N:M"
-    raise UserError(f"unknown structure '{structure}' (known: {KNOWN})")
+    raise unknown("structure", structure, KNOWN)
 
 
 def block_of(structure: str) -> tuple[int, int] | None:

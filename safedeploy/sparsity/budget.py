@@ -58,8 +58,8 @@ def erk_groups(layers: Mapping[str, Divisible], everything: int, density: float,
     widest = max(most, key=lambda name: most[name])
     if total < least - max(costs.values()) / 2:
         raise UserError(
-            f"density {density:g} with --structure {structure}: what every layer keeps at least is more,"
-            f" {costs[largest]:.0f} weights in {largest}; use at least {math.ceil(1e4 * least / everything) / 1e4:g}"
+            f"density {density:g} with --structure {structure}: one of each layer, as of {largest} with"
+            f" {costs[largest]:.0f} weights, is more already; use at least {math.ceil(1e4 * least / everything) / 1e4:g}"
         )
     if total > whole + sum(most.values()) + 0.5:
         reached = math.floor(1e4 * (whole + sum(most.values())) / everything) / 1e4

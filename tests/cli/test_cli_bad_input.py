@@ -291,11 +291,34 @@ def test_a_structure_that_there_is_not(typed, home):
 
 
 def test_a_structure_that_the_method_does_not_have(typed, home):
-    fault = typed("compress", "--data", "digits", "--method", "rigl", "--structure", "channel").fault
-    assert fault == (
-        "--method rigl prunes single weights only, so far: for --structure channel choose --method magnitude"
-    )
-    assert not (home / "runs").exists()
+    fault = typed("compress", "--data", "digits", "--method", "dense", "--structure", "channel").fault
+    assert fault.startswith("--method dense keeps every weight: for --structure channel choose --method magnitude or ")
+
+
+@pytest.mark.parametrize(
+    ("structure", "density", "wrong"),
+    [
+        (
+            "pattern",
+            "0.2",
+            "--structure pattern is for 3x3 convolutions, of which this model has none (conv1.weight is",
+        ),
+        ("2:4", "0.2", "--structure 2:4: conv2.weight reads 6 inputs, which 4 does not divide; use --structure 1:2"),
+        ("1:2", "0.2", "--structure 1:2 keeps 0.5 of the weights: leave out --density 0.2, or say --density 0.5"),
+        ("block:16x16", "0.2", "--structure block:16x16 is larger than the matrix of conv1.weight, 6 by 25"),
+        (
+            "filter",
+            "0.01",
+            "filter: one of each layer, as of conv2.weight with 150 weights, is more already; use at least 0.0567",
+        ),
+        ("rows", "0.2", "unknown structure 'rows' (known: N:M, block:RxC, channel, column, filter, irregular, kernel,"),
+        ("3:2", "0.2", "structure '3:2' keeps 3 of every 2 weights: N must be below M, as in 2:4"),
+    ],
+)
+def test_a_structure_that_this_model_cannot_have(typed, home, structure, density, wrong):
+    options = ("--method", "set", "--structure", structure, "--density", density)
+    assert wrong in typed("compress", "--data", "digits", "--model", "lenet5", *options).fault
+    assert not list(home.iterdir())
 
 
 def test_a_density_that_whole_channels_cannot_have(typed, home):

@@ -135,6 +135,7 @@ def test_a_model_whose_channels_cannot_go_at_the_density_is_advised_one_that_it_
         ({"model": "resnet81"}, "did you mean 'resnet18'"),
         ({"target": "androd"}, "did you mean 'android'"),
         ({"structure": "chanel"}, "did you mean 'channel'"),
+        ({"structure": "2:4"}, "--structure 2:4: plan has rules for irregular and channel only"),
         ({"values": "int4"}, "unknown precision 'int4'"),
         ({"density": 0.0}, "--density 0: "),
         ({"density": 1.5}, "--density 1.5: "),
