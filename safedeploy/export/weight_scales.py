@@ -25,13 +25,19 @@ def rounded_up(scale: NDArray[np.float32], bits: int = BITS) -> NDArray[np.float
 def weight_scales(model: onnx.ModelProto, smallest_range: float) -> dict[str, list[dict[str, Any]]]:
     """For ONNX Runtime's quantiser (TensorQuantOverrides): a scale for each output channel of Conv and Gemm weights.
 
-    smallest_range: of a channel's magnitudes; a narrower one is taken to be as wide.
+    And one for each table that Gather looks up, in which a zero would else be another number than 0, which no code is
+    short for. smallest_range: of a channel's magnitudes; a narrower one is taken to be as wide.
     """
     from onnxruntime.quantization import QuantType
 
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     found = {}
     for node in model.graph.node:
+        if node.op_type == "Gather" and node.input[0] in stored:
+            table = numpy_helper.to_array(stored[node.input[0]])
+            if table.dtype == np.float32 and table.size:
+                found[node.input[0]] = [_of_table(table, smallest_range)]
+            continue
         if not _has_outputs_first(node) or node.input[1] not in stored:
             continue
         weight = numpy_helper.to_array(stored[node.input[1]])
@@ -42,6 +48,13 @@ def weight_scales(model: onnx.ModelProto, smallest_range: float) -> dict[str, li
         of_channel = {"quant_type": QuantType.QInt8, "axis": 0, "zero_point": np.int8(0)}
         found[node.input[1]] = [{**of_channel, "scale": one} for one in scale]
     return found
+
+
+def _of_table(table: NDArray[np.float32], smallest_range: float) -> dict[str, Any]:
+    from onnxruntime.quantization import QuantType
+
+    scale = np.maximum(np.abs(table).max(), np.float32(smallest_range)) / np.float32(LEVELS)
+    return {"quant_type": QuantType.QInt8, "zero_point": np.int8(0), "scale": rounded_up(scale)}
 
 
 def _has_outputs_first(node: onnx.NodeProto) -> bool:
