@@ -65,7 +65,8 @@ class DynamicSparse(Hooks):
         if self.context.model.init is not None:
             kept = largest(self.units, self.units.pool(training.parameters), counts)
         else:
-            kept = at_random(self.units, counts, torch_generator(self.context.seed, "masks"))
+            drawn = at_random(self.units, counts, torch_generator(self.context.seed, "masks"))
+            kept = {name: places.to(training.y.device) for name, places in drawn.items()}
         training.set_masks(self._masks(kept, training.parameters))
         if self.context.model.init is None:
             prunable = {name: mask for name, mask in training.masks.items() if name in self.units.prunable}

@@ -57,9 +57,10 @@ def erk_groups(layers: Mapping[str, Divisible], everything: int, density: float,
     least, largest = whole + sum(costs.values()), max(costs, key=lambda name: costs[name])
     widest = max(most, key=lambda name: most[name])
     if total < least - max(costs.values()) / 2:
+        enough = math.ceil(1e4 * least / everything) / 1e4
         raise UserError(
             f"density {density:g} with --structure {structure}: one of each layer, as of {largest} with"
-            f" {costs[largest]:.0f} weights, is more already; use at least {math.ceil(1e4 * least / everything) / 1e4:g}"
+            f" {costs[largest]:.0f} weights, is more already; use at least {enough:g}"
         )
     if total > whole + sum(most.values()) + 0.5:
         reached = math.floor(1e4 * (whole + sum(most.values())) / everything) / 1e4

@@ -12,6 +12,7 @@ from safedeploy.recipe import MethodRecipe, TrainingRecipe
 from safedeploy.sparsity.masks import layer_densities, total_density
 from safedeploy.sparsity.shrink import shrink
 from safedeploy.sparsity.structure import structured
+from safedeploy.training.many import train_many
 from safedeploy.training.run import run_training
 
 SHAPE = (4, 6, 6)
@@ -163,3 +164,29 @@ def test_a_dormant_channel_changes_no_answer_and_is_gone_at_the_end(tmp_path, na
     assert smaller[3].out_channels % 8 == 0
     with torch.no_grad():
         torch.testing.assert_close(smaller(x), module(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("structure", ["channel", "filter", "block:1x4", "2:4"])
+def test_networks_in_one_stack_have_their_own_units(structure):
+    """Multilayer perceptrons, which a stack trains at once, end with the masks that each has alone."""
+
+    def made(seed):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return nn.Sequential(
+                nn.Flatten(), nn.Linear(144, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(),
+                nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 3),
+            )  # fmt: skip
+
+    part = samples(80, 3)
+    pool = torch.from_numpy(part.x), torch.from_numpy(part.y)
+    rows = [np.arange(0, 60), np.arange(20, 80)]
+    stacked, alone = [made(0), made(1)], [made(0), made(1)]
+    train_many(stacked, pool, rows, [hooks("rigl", structure, seed) for seed in (0, 1)], RECIPE, [0, 1])
+    for seed, module in enumerate(alone):
+        train_many([module], pool, [rows[seed]], [hooks("rigl", structure, seed)], RECIPE, [seed])
+        assert 0 < int((module[1].weight == 0).sum()) < 144 * 64
+        for found, wanted in zip(stacked[seed].parameters(), module.parameters(), strict=True):
+            assert torch.equal(found == 0, wanted == 0)
+            torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4)
+    assert not torch.equal(stacked[0][1].weight == 0, stacked[1][1].weight == 0)
