@@ -36,6 +36,7 @@ PACKAGES: dict[str, dict[str, str]] = {
     "train": {
         "accelerate": "accelerate",
         "onnxscript": "onnxscript",
+        "opacus": "opacus",
         "pandas": "pandas",
         "pyarrow": "pyarrow",
         "torch": "torch",
