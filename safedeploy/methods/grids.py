@@ -19,11 +19,20 @@ def int8(weight: Tensor) -> Tensor:
     The step is the channel's largest magnitude over 127, rounded up to 5 significant bits, so zero stays zero and
     nothing is clipped.
     """
-    largest = weight.abs().flatten(1).amax(1).clamp_min(SMALLEST_RANGE)
-    mantissa, exponent = torch.frexp(largest.double() / LEVELS)
-    step = torch.ldexp(torch.ldexp(mantissa, torch.tensor(SCALE_BITS)).ceil(), exponent - SCALE_BITS).to(weight.dtype)
-    step = step.view(-1, *[1] * (weight.dim() - 1))
-    return (weight / step).round() * step
+    step = int8_step(largest(weight)).view(-1, *[1] * (weight.dim() - 1))
+    return (weight / step).round_().mul_(step)
+
+
+def largest(weight: Tensor) -> Tensor:
+    """(outputs,): each output channel's largest magnitude."""
+    rows = weight.flatten(1)
+    return torch.maximum(rows.amax(1), -rows.amin(1))
+
+
+def int8_step(largest: Tensor) -> Tensor:
+    """(outputs,): the step of channels with these largest magnitudes."""
+    mantissa, exponent = torch.frexp(largest.clamp_min(SMALLEST_RANGE).double() / LEVELS)
+    return torch.ldexp(torch.ldexp(mantissa, torch.tensor(SCALE_BITS)).ceil(), exponent - SCALE_BITS).to(largest.dtype)
 
 
 def fitted_palette(weight: Tensor, bits: int) -> Tensor:

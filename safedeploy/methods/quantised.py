@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from safedeploy.methods.base import Context
-from safedeploy.methods.grids import fitted_palette, int8, nearest
+from safedeploy.methods.grids import fitted_palette, int8_step, largest, nearest
 from safedeploy.recipe import Quantise
 from safedeploy.training.hooks import Hooks
 from safedeploy.training.loop import Training
@@ -29,21 +29,26 @@ class QuantisationAware(Hooks):
         self.values, self.begins, self.context = values, begins, context
         self.exact: dict[str, Tensor] = {}  # of the weights that are rounded in the module
         self.palettes: dict[str, Tensor] = {}
+        self._memory: dict[str, Tensor] = {}  # what held them a step ago
+        self._rounded: list[str] | None = None
         self._norms: dict[str, nn.Module] | None = None
 
     def after_backward(self, training: Training) -> None:
         with torch.no_grad():
             for name, weight in self.exact.items():
                 training.parameters[name].copy_(weight)
-        self.exact = {}
+        self._memory, self.exact = self.exact, {}
 
     def after_step(self, training: Training) -> None:
         first = max(1, round(self.begins * training.total_steps))
         if training.step < first:
             return
-        if training.step == first or training.step % training.steps_per_epoch == 0:
+        if (training.step - first) % training.steps_per_epoch == 0:
             self.palettes = {}
-        self.exact = {name: training.parameters[name].detach().clone() for name in self._rounded_weights(training)}
+        for name in self._names(training):
+            weight = training.parameters[name].detach()
+            memory = self._memory.get(name)
+            self.exact[name] = weight.clone() if memory is None else memory.copy_(weight)
         self._round(training)
 
     def finish(self, training: Training) -> None:
@@ -55,32 +60,36 @@ class QuantisationAware(Hooks):
 
     @torch.no_grad()
     def _round(self, training: Training) -> None:
-        for name in self._rounded_weights(training):
-            weight = training.parameters[name]
-            fold = self._fold(name, training)
-            folded = weight if fold is None else weight * fold
+        for name in self._names(training):
+            weight, fold = training.parameters[name], self._fold(name, training)
             if self.values == "int8":
-                rounded = int8(folded)
-            else:
-                if name not in self.palettes:
-                    self.palettes[name] = fitted_palette(folded, int(self.values.removeprefix("palette")))
-                rounded = nearest(folded, self.palettes[name].to(folded.device))
+                step = int8_step(largest(weight)) if fold is None else int8_step(largest(weight) * fold.abs()) / fold
+                step = step.view(-1, *[1] * (weight.dim() - 1))
+                weight.div_(step).round_().mul_(step)  # in place: memory afresh at every step costs more than the sums
+                continue
+            folded = weight if fold is None else weight * (fold := fold.view(-1, *[1] * (weight.dim() - 1)))
+            if name not in self.palettes:
+                self.palettes[name] = fitted_palette(folded, int(self.values.removeprefix("palette")))
+            rounded = nearest(folded, self.palettes[name].to(folded.device))
             weight.copy_(rounded if fold is None else rounded / fold)
 
-    def _rounded_weights(self, training: Training) -> list[str]:
-        layers = training.module.named_modules()
-        named = [f"{name}.weight" if name else "weight" for name, layer in layers if isinstance(layer, LAYERS)]
-        return [name for name in named if name in training.parameters]  # a weight that two layers share has one name
+    def _names(self, training: Training) -> list[str]:
+        """The weights that are rounded; one that two layers share has one name."""
+        if self._rounded is None:
+            layers = training.module.named_modules()
+            named = [f"{name}.weight" if name else "weight" for name, layer in layers if isinstance(layer, LAYERS)]
+            self._rounded = [name for name in named if name in training.parameters]
+        return self._rounded
 
     def _fold(self, name: str, training: Training) -> Tensor | None:
-        """What a batch norm multiplies each output channel by, for weights (outputs, …); 1 where that is zero."""
+        """(outputs,): what a batch norm multiplies each output channel by, 1 where that is zero."""
         if self._norms is None:
             self._norms = _norms_behind(training.module, self.context.input_shape, training.y.device)
         norm: Any = self._norms.get(name)
         if norm is None:
             return None
         scale: Tensor = norm.weight / (norm.running_var + norm.eps).sqrt()
-        return torch.where(scale == 0, 1, scale).view(-1, *[1] * (training.parameters[name].dim() - 1))
+        return torch.where(scale == 0, 1, scale)
 
     def state(self) -> dict[str, Any]:
         return {"exact": self.exact, "palettes": self.palettes}

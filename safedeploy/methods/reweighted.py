@@ -15,7 +15,7 @@ from safedeploy.structures import kind_of
 from safedeploy.training.hooks import Hooks
 from safedeploy.training.loop import Training
 
-RENEWED = 10  # steps that the norms under the penalty's gradient serve, so that it stays a small part of a step
+RENEWED = 20  # steps that the norms under the penalty's gradient serve, so that it stays a small part of a step
 TINY = 1e-12  # what decays below becomes zero: arithmetic on denormal numbers is slow
 
 
@@ -104,7 +104,8 @@ class Reweighted(Hooks):
             for part in one.parts:
                 value = training.parameters[part.name]
                 spread = each[:-1].view(value.shape) if part.index is None else each[part.index.to(each.device)]
-                self.factors[part.name] = self.factors.get(part.name, 0) + spread.expand(value.shape)
+                before = self.factors.get(part.name)
+                self.factors[part.name] = spread.expand(value.shape) if before is None else before + spread
         for name in self.factors:
             value = training.parameters[name]
             momentum = training.optimizer.state.get(value, {}).get("momentum_buffer")
