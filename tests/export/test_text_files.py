@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from safedeploy.artifacts.base import FileArtifact
 from safedeploy.artifacts.executorch import ExecuTorchArtifact
 from safedeploy.artifacts.inspect import inspect
 from safedeploy.artifacts.onnx import OnnxArtifact
@@ -139,15 +140,20 @@ def test_an_encoded_file_answers_bit_for_bit_as_the_plain_one(module, tmp_path):
     assert np.array_equal(*answers)
 
 
+def require_same_inside(artifact: FileArtifact, module: nn.Module, tokeniser: Tokeniser) -> None:
+    """The gradients of the embedding and of the last layer are those of torch, for a sample among others."""
+    x, y = tokeniser.ids(texts(4, 2)[0]), np.array([0, 1, 0, 1])
+    norms = artifact.unpack().inner(x, y).gradient_norms
+    embedding, last = module.encoder.bert.embeddings.word_embeddings, module.encoder.classifier
+    for row in range(4):
+        loss = nn.functional.cross_entropy(module(torch.from_numpy(x[row : row + 1])), torch.tensor([y[row]]))
+        gradients = torch.autograd.grad(loss, [embedding.weight, last.weight, last.bias])
+        wanted = [gradients[0].norm(), torch.cat([part.flatten() for part in gradients[1:]]).norm()]
+        assert norms[row, [0, -1]] == pytest.approx([float(one) for one in wanted], rel=1e-3)
+
+
 def test_the_file_s_white_box_is_torch_s(bundle, module, tokeniser):
-    artifact = OnnxArtifact(bundle / "model.onnx")
-    x = tokeniser.ids(texts(4, 2)[0])
-    inner = artifact.unpack().inner(x, np.array([0, 1, 0, 1]))
-    weight = module.encoder.classifier.weight
-    loss = nn.functional.cross_entropy(module(torch.from_numpy(x[:1])), torch.tensor([0]))
-    gradients = torch.autograd.grad(loss, [weight, module.encoder.classifier.bias])
-    wanted = torch.cat([part.flatten() for part in gradients]).norm()
-    assert inner.gradient_norms[0, -1] == pytest.approx(float(wanted), rel=1e-3)
+    require_same_inside(OnnxArtifact(bundle / "model.onnx"), module, tokeniser)
     assert inspect(bundle / "model.onnx").input_shape == [LENGTH]
 
 
@@ -194,3 +200,4 @@ def test_executorch_answers_as_torch_does(module, tokeniser, tmp_path):
     for number in (2.0**24, -1.0):
         with pytest.raises(UserError, match="ExecuTorch fails on 1 inputs"):
             artifact.answers(np.full((1, LENGTH), number, dtype=np.float32))
+    require_same_inside(artifact, module, tokeniser)

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from safedeploy.artifacts.pte import shapes
 from safedeploy.artifacts.pte.flatbuffer import Unreadable
@@ -19,11 +19,11 @@ from safedeploy.artifacts.pte.rounding import from_levels, grid, to_levels
 
 # Pure functions of their arguments; the first answer of those with several is the one that classifiers use.
 _PURE = """
-abs add amax amin avg_pool2d bmm cat ceil clamp clone constant_pad_nd cos cumsum div elu erf exp floor gelu hardtanh
-leaky_relu _log_softmax log log1p logical_not masked_fill max_pool2d_with_indices maximum mean minimum mm mul
-_native_batch_norm_legit_no_training native_group_norm native_layer_norm neg pixel_shuffle pow reciprocal relu rsqrt
-select_copy sigmoid sin slice_copy _softmax sqrt squeeze_copy sub sum tanh unsqueeze_copy upsample_bilinear2d
-upsample_nearest2d where addmm convolution _adaptive_avg_pool2d
+abs add alias_copy amax amin avg_pool2d bmm cat ceil clamp clone constant_pad_nd cos cumsum div elu embedding eq erf
+exp floor full_like gelu hardtanh leaky_relu _log_softmax log log1p logical_not masked_fill max_pool2d_with_indices
+maximum mean minimum mm mul _native_batch_norm_legit_no_training native_group_norm native_layer_norm neg pixel_shuffle
+pow reciprocal relu rsqrt scalar_tensor select_copy sigmoid sin slice_copy _softmax sqrt squeeze_copy sub sum tanh
+unsqueeze_copy upsample_bilinear2d upsample_nearest2d where addmm convolution _adaptive_avg_pool2d
 """
 PURE = frozenset(_PURE.split())
 
@@ -102,6 +102,17 @@ def _product_layer(program: Program, builder: Builder, given: dict[str, int], ou
     return True
 
 
+def _embedding_layer(program: Program, builder: Builder, given: dict[str, int], output: int) -> bool:
+    """A constant table looked up by what depends on the input: token numbers, which come as floats."""
+    table, numbers = given["weight"], given["indices"]
+    if builder.live(table) or not builder.live(numbers):
+        return False
+    whole = builder.fresh()
+    builder.add(torch.Tensor.long, [numbers], whole)
+    builder.layer("embedding", nn.Embedding.from_pretrained(builder.constants[table], freeze=False), whole, output)
+    return True
+
+
 def _convolution_layer(program: Program, builder: Builder, given: dict[str, int], output: int) -> bool:
     """A two-dimensional convolution with a constant weight."""
     how = {name: program.values[given[name]] for name in ("stride", "padding", "dilation", "transposed", "groups")}
@@ -172,4 +183,9 @@ OWN: dict[tuple[str, str], Own] = {
     ("quantized_decomposed", "dequantize_per_tensor"): _dequantize,
 }
 AsLayer = Callable[[Program, Builder, dict[str, int], int], bool]
-LAYERS: dict[str, AsLayer] = {"addmm": _product_layer, "mm": _product_layer, "convolution": _convolution_layer}
+LAYERS: dict[str, AsLayer] = {
+    "addmm": _product_layer,
+    "mm": _product_layer,
+    "convolution": _convolution_layer,
+    "embedding": _embedding_layer,
+}

@@ -27,11 +27,13 @@ class Step:
 class Rebuilt(nn.Module):
     """Runs the steps of a file on (n, *input_shape), whatever batch the file was exported with.
 
-    Layers with weights are nn.Conv2d and nn.Linear, named in their order: conv1, conv2, linear1. What else is stored is
-    a buffer. `rounded`: some values between the layers are integers in the file.
+    Layers with weights are nn.Conv2d, nn.Linear and nn.Embedding, named in their order: conv1, conv2, linear1. What
+    else is stored is a buffer. `rounded`: some values between the layers are integers in the file. `tokens`: so are its
+    inputs.
     """
 
     rounded = False
+    tokens = False
 
     def __init__(
         self, steps: Sequence[Step], constants: dict[int, Tensor], layers: dict[str, nn.Module], entry: int, end: int

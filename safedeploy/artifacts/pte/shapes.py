@@ -20,6 +20,8 @@ def reshape(shape: Sequence[int], wanted: Sequence[int], batch: int | None) -> R
     wanted = _filled(shape, wanted)
     if batch is None:
         return partial(_reshaped, rest=tuple(wanted))
+    if batch == 1 and (_merges(shape, wanted) or _merges(wanted, shape)):
+        return partial(_reshaped, rest=(-1, *wanted[1:]))
     if not shape or not wanted or (shape[0], wanted[0]) != (batch, batch):
         raise Unreadable(f"the program reshapes {tuple(shape)} to {tuple(wanted)}, which mixes samples")
     return partial(_reshaped_samples, rest=tuple(wanted[1:]))
@@ -31,6 +33,8 @@ def expand(shape: Sequence[int], wanted: Sequence[int], batch: int | None) -> Ru
         raise Unreadable(f"the file is damaged: it expands {tuple(shape)} to {tuple(wanted)}")
     if batch is None:
         return partial(_expanded, sizes=tuple(wanted))
+    if tuple(shape) == tuple(wanted):
+        return Tensor.clone
     if len(shape) != len(wanted) or shape[0] != batch or wanted[0] not in (batch, -1):
         raise Unreadable(f"the program expands {tuple(shape)} to {tuple(wanted)}, which mixes samples")
     return partial(_expanded, sizes=(-1, *wanted[1:]))
@@ -63,6 +67,11 @@ def _filled(shape: Sequence[int], wanted: Sequence[int]) -> list[int]:
     if min(sizes, default=0) < 0 or math.prod(sizes) != math.prod(shape):
         raise Unreadable(f"the file is damaged: it reshapes {tuple(shape)} to {tuple(wanted)}")
     return sizes
+
+
+def _merges(apart: Sequence[int], together: Sequence[int]) -> bool:
+    """Whether (1, heads, ...) becomes (heads, ...), as attention's products have it: sample after sample either way."""
+    return len(apart) > 2 and apart[0] == 1 and tuple(apart[1:]) == tuple(together)
 
 
 def _reshaped(x: Tensor, *, rest: tuple[int, ...]) -> Tensor:

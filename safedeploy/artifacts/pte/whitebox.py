@@ -25,6 +25,7 @@ class ExecuTorchWhiteBox:
     def __init__(self, artifact: "ExecuTorchArtifact") -> None:
         """Raises Unopenable with the reason where the file cannot be rebuilt or the module answers otherwise."""
         self.module = rebuild(artifact.path.read_bytes())
+        self.module.tokens = artifact.tokens
         rebuilt = TorchArtifact(self.module, artifact.name, artifact.input_shape, artifact.classes, "cpu")
         _check(artifact, rebuilt)
         self._white_box = TorchWhiteBox(rebuilt)
