@@ -147,9 +147,8 @@ def clipped_sums(samples: list[Tensor], clip: float) -> list[Tensor]:
 
     ‖g_i‖ is over all weights together.
     """
-    squares = sum(each.flatten(1).float().square().sum(1) for each in samples)
-    norms = torch.as_tensor(squares).sqrt()
-    factors = clip / norms.clamp_min(clip)
+    norms = torch.stack([torch.linalg.vector_norm(each.flatten(1).float(), dim=1) for each in samples])
+    factors = clip / torch.linalg.vector_norm(norms, dim=0).clamp_min(clip)
     return [torch.tensordot(factors.to(each.dtype), each, 1) for each in samples]
 
 
