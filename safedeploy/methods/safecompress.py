@@ -71,8 +71,8 @@ class SafeCompressOptions(DynamicOptions):
         0.25,
         gt=0,
         le=1,
-        description="share of the epochs that reference models train: dense ones need few to tell easy samples from"
-        " hard ones, sparse ones nearly all",
+        description="share of the epochs that reference models train, but at least 10 epochs: dense ones need few to"
+        " tell easy samples from hard ones, sparse ones nearly all",
     )
     score: Literal["tm", "matched"] = Field(
         "tm",

@@ -54,10 +54,11 @@ def test_references_are_trained_on_complementary_halves_of_known_samples_alone(t
         original(jobs, pool, recipe, told)
 
     monkeypatch.setattr("safedeploy.methods.testers.references.train_group", watch)
-    test = SafetyTest(context, ["rmia", "lira"], 50, Effort(references=4, reference_epochs=0.5))
+    longer = replace(context, training=toy.recipe.model_copy(update={"epochs": 24}))
+    test = SafetyTest(longer, ["rmia", "lira"], 50, Effort(references=4, reference_epochs=0.5))
     test.begin(toy.network())
     ((jobs, (x, _), recipe),) = seen  # once, all four as one stack
-    assert recipe.epochs == 3
+    assert recipe.epochs == 12
     given = {bytes(row) for row in content_digests(x.numpy())}
     assert given == {bytes(row) for part in (context.members, context.nonmembers) for row in content_digests(part.x)}
     for first, second in ((0, 1), (2, 3)):
@@ -72,7 +73,7 @@ def test_references_are_trained_on_complementary_halves_of_known_samples_alone(t
 def test_references_know_which_samples_they_hold(toy, context):
     """After much training they answer their own noisy labels better than others'."""
     longer = replace(context, training=toy.recipe.model_copy(update={"epochs": 60}))
-    test = SafetyTest(longer, ["rmia"], 50, Effort(references=2, reference_method="dense"))
+    test = SafetyTest(longer, ["rmia"], 50, Effort(references=2, reference_epochs=1.0))
     test.begin(toy.network())
     answers = test.testers["rmia"].references.of(test.known.judged)
     phi = answers.phi[:, :, 0]

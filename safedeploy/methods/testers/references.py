@@ -22,6 +22,8 @@ from safedeploy.training.device import make_accelerator
 from safedeploy.training.group import Job, groups, train_group
 from safedeploy.training.hooks import Hooks
 
+LEAST_EPOCHS = 10  # of theirs, or the run's: what they have not learnt yet, the candidate knows, member or not
+
 
 def train_references(known: Known, context: Context, effort: Effort) -> References:
     """`effort.references` models of the run's architecture and recipe on halves of the known members and non-members.
@@ -31,7 +33,8 @@ def train_references(known: Known, context: Context, effort: Effort) -> Referenc
     """
     pool = joined(context.members, context.nonmembers)
     recipe = context.training
-    recipe = recipe.model_copy(update={"epochs": max(1, round(effort.reference_epochs * recipe.epochs))})
+    epochs = max(round(effort.reference_epochs * recipe.epochs), min(LEAST_EPOCHS, recipe.epochs))
+    recipe = recipe.model_copy(update={"epochs": epochs})
     inside = [half(pool.y, k, derive(context.seed, "tester references")) for k in range(effort.references)]
     seeds = [derive(context.seed, "tester reference", k) for k in range(effort.references)]
     jobs = [
