@@ -42,6 +42,7 @@ def inspect(path: Path) -> Inspection:
         operators=operators,
         tensors=tensors,
         encoding=encoding,
+        tokens=bool(getattr(artifact, "tokens", False)),
     )
 
 

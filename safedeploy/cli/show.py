@@ -123,7 +123,8 @@ def show_inspection(found: Inspection, *, json: bool) -> None:
     info = found.artifact
     print(f"{info.path}: {info.format}, sha256 {info.sha256}")
     print(f"disk size {info.size_bytes:,} bytes, download size (zip, level 9) {info.zip_bytes:,} bytes")
-    print(f"input (n, {', '.join(map(str, found.input_shape))}) float32, {found.classes} classes")
+    takes = "token numbers" if found.tokens else "float32"
+    print(f"input (n, {', '.join(map(str, found.input_shape))}) {takes}, {found.classes} classes")
     print(f"white box: {found.white_box or 'open'}")
     if found.operators:
         print(f"operators: {', '.join(f'{name} ×{count}' for name, count in found.operators.items())}")

@@ -140,7 +140,7 @@ class WeightEncoding(Result):
 class Inspection(ResultFile):
     """What a model file holds. `white_box`: why it cannot be opened, or empty. `tensors`: None where hidden.
 
-    `encoding`: of an ONNX file.
+    `encoding`: of an ONNX file. `tokens`: the inputs are whole numbers that stand for words.
     """
 
     artifact: ArtifactInfo
@@ -150,3 +150,4 @@ class Inspection(ResultFile):
     operators: dict[str, int]
     tensors: list[StoredTensor] | None
     encoding: WeightEncoding | None = None
+    tokens: bool = False

@@ -154,7 +154,8 @@ def require_same_inside(artifact: FileArtifact, module: nn.Module, tokeniser: To
 
 def test_the_file_s_white_box_is_torch_s(bundle, module, tokeniser):
     require_same_inside(OnnxArtifact(bundle / "model.onnx"), module, tokeniser)
-    assert inspect(bundle / "model.onnx").input_shape == [LENGTH]
+    found = inspect(bundle / "model.onnx")
+    assert (found.input_shape, found.tokens) == ([LENGTH], True)
 
 
 def test_a_changed_tokeniser_is_noticed(bundle, module, tokeniser, tmp_path):
