@@ -1,5 +1,6 @@
 """Dynamic sparse training: start sparse, and at every interval prune some weights and grow as many elsewhere."""
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -48,8 +49,8 @@ class DynamicSparse(Hooks):
 
     Fresh weights are masked at random and rescaled; of trained ones (`--init`) the largest are kept as they are. A
     dormant channel keeps the weights it is computed with, which get no gradient, and is read with weights of zero: it
-    changes no answer, and their gradients tell whether it would help; so does a filter before a batch norm, whose scale
-    and shift are zero. At the end nothing of it is left.
+    changes no answer, and their gradients tell whether it would help. So does a filter; were its own weights zero, a
+    ReLU would give it no gradient and it would stay dead. At the end nothing of either is left.
     """
 
     units: Units
@@ -134,7 +135,7 @@ class DynamicSparse(Hooks):
         rate = cosine_rate(training.step, self.last_update(training), self.options.rate_start, self.options.rate_end)
         generator = torch_generator(self.context.seed, "grow", training.step)
         held = self._held(training)
-        value = self.units.totals if self.units.single else self.units.pool
+        value = partial(self.units.totals if self.units.single else self.units.pool, reading=True)
         weights = {name: parameter.detach() for name, parameter in training.parameters.items()}
         ranked, signal = prune.ranked(strategy[0], weights, gradients), self.signal(strategy[1], gradients)
         kept = update(strategy, value(ranked), held, value(signal), rate, generator, self.units.rows)

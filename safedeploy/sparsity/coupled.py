@@ -40,12 +40,12 @@ class Group:
     slots: tuple[Slot, ...]
 
 
-def coupled_channels(module: nn.Module, input_shape: Sequence[int]) -> list[Group]:
+def coupled_channels(module: nn.Module, input_shape: Sequence[int], *, read_last: bool = False) -> list[Group]:
     """The groups of a module's removable channels, by Torch-Pruning's dependency graph (Fang et al. 2023, DepGraph).
 
-    input_shape: without the batch. What the classifier answers and what it reads stays whole, and so does every group
-    that a layer other than linear, convolution (plain or depthwise), batch norm or PReLU takes part in.
-    Raises UserError where the module cannot be followed.
+    input_shape: without the batch. What the classifier answers and what it reads stays whole (read_last: what it
+    answers alone), and so does every group that a layer other than linear, convolution (plain or depthwise), batch norm
+    or PReLU takes part in. Raises UserError where the module cannot be followed.
     """
     try:
         import torch_pruning as tp
@@ -66,7 +66,8 @@ def coupled_channels(module: nn.Module, input_shape: Sequence[int]) -> list[Grou
     classifiers = {node.module for nodes in answering if not all(node.outputs for node in nodes) for node in nodes}
     groups = []
     for group in found:
-        if any(dep.target.module in classifiers for dep, _ in group):
+        taking = [dep for dep, _ in group if dep.target.module in classifiers]
+        if any(not read_last or graph.is_out_channel_pruning_fn(dep.handler) for dep in taking):
             continue
         slots = _slots(graph, group, names)
         if slots is not None:

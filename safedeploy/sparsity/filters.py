@@ -1,7 +1,7 @@
 """Filters as units: all that computes one output of a layer, and what follows that output alone."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from safedeploy.artifacts.tokens import takes_tokens
 from safedeploy.errors import UserError
-from safedeploy.sparsity.coupled import CONVOLUTIONS, NORMS, coupled_channels
+from safedeploy.sparsity.coupled import NORMS, Group, coupled_channels
 from safedeploy.sparsity.masks import PRUNABLE
-from safedeploy.sparsity.units import Part, UnitSet
+from safedeploy.sparsity.units import Part, UnitSet, part_of
 
 
 @dataclass(frozen=True)
@@ -26,22 +26,29 @@ def filter_sets(module: nn.Module, input_shape: Sequence[int]) -> dict[str, Unit
     """A set for each layer but the one that answers, by the name of its weight.
 
     A filter is a row of the weight, its bias, the scale and shift of the batch norm right after it, and the row, bias
-    and norm of a depthwise convolution that reads nothing else. A dormant filter is zero in its row and bias, or in its
-    norm where it has one. Raises UserError where the module cannot be followed, or has one layer alone.
+    and norm of a depthwise convolution that reads nothing else. A dormant filter is zero in the weights that read it;
+    one whose answer is added to others', in its norm, or without one in its row and bias. Raises UserError where the
+    module cannot be followed, or has one layer alone.
     """
     layers = {name: layer for name, layer in module.named_modules() if isinstance(layer, PRUNABLE)}
     followed = follow(module, input_shape)
-    behind = _depthwise_behind(module, input_shape)
-    joined = {name for names in behind.values() for name in names}
+    named = {name: tuple(value.shape) for name, value in module.named_parameters()}
+    alone = _alone(module, input_shape)
+    joined = {name for _, names in alone.values() for name in names}
     sets = {}
     for name, layer in layers.items():
         if name != followed.answering and name not in joined:
-            chain = [name, *behind.get(name, [])]
-            parts = [part for link in chain for part in _parts(module, link, followed.norms.get(link))]
+            group, behind = alone.get(name, (None, []))
+            chain = [name, *behind]
+            parts = [part for link in chain for part in _parts(module, link, followed.norms.get(link), group is None)]
+            readers: tuple[Part, ...] = ()
+            if group is not None:
+                reading = [slot for slot in group.slots if slot.dim == 1 and slot.name in named]
+                readers = tuple(part_of(slot, named[slot.name], group.channels) for slot in reading)
             shapes = tuple(tuple(layers[link].weight.shape) for link in chain)
             size = layer.weight.shape[_axis(layer)]
             cost = sum(math.prod(shape) for shape in shapes) / size
-            sets[f"{name}.weight" if name else "weight"] = UnitSet(size, cost, shapes, tuple(parts))
+            sets[f"{name}.weight" if name else "weight"] = UnitSet(size, cost, shapes, tuple(parts), readers)
     if not sets:
         raise UserError("--structure filter: the only layer answers with the classes, all of which stay; use column")
     return sets
@@ -82,19 +89,19 @@ def follow(module: nn.Module, input_shape: Sequence[int]) -> Followed:
     return Followed(called[-1], norms) if called else Followed("")
 
 
-def _parts(module: nn.Module, name: str, norm: str | None) -> list[Part]:
-    """Of one layer and the norm after it. A dormant filter is zero at the last of them, from which all after it is."""
+def _parts(module: nn.Module, name: str, norm: str | None, dormant: bool) -> list[Part]:
+    """Of one layer and the norm after it; dormant: a dormant filter is zero at the last of them."""
     layer = module.get_submodule(name)
     shape, axis = tuple(dict(layer.named_parameters())["weight"].shape), _axis(layer)
     size = shape[axis]
     extents = [size if place == axis else 1 for place in range(len(shape))]
     index = torch.arange(size)
     own = f"{name}." if name else ""
-    parts = [Part(f"{own}weight", index.view(extents), reads=norm is None)]
+    parts = [Part(f"{own}weight", index.view(extents), reads=dormant and norm is None)]
     if getattr(layer, "bias", None) is not None:
-        parts.append(Part(f"{own}bias", index, reads=norm is None))
+        parts.append(Part(f"{own}bias", index, reads=dormant and norm is None))
     if norm is not None:
-        parts += [Part(f"{norm}.weight", index, reads=True), Part(f"{norm}.bias", index, reads=True)]
+        parts += [Part(f"{norm}.weight", index, reads=dormant), Part(f"{norm}.bias", index, reads=dormant)]
     return parts
 
 
@@ -102,15 +109,18 @@ def _axis(layer: nn.Module) -> int:
     return 1 if isinstance(layer, nn.Embedding) else 0
 
 
-def _depthwise_behind(module: nn.Module, input_shape: Sequence[int]) -> Mapping[str, list[str]]:
-    """Layer -> the depthwise convolutions whose channels are its own alone, in order."""
-    if not any(isinstance(layer, CONVOLUTIONS) and layer.groups > 1 for layer in module.modules()):
-        return {}
-    behind = {}
-    for group in coupled_channels(module, input_shape):
-        writing = list(dict.fromkeys(slot.layer for slot in group.slots if slot.tensor == "weight" and slot.dim == 0))
-        layers = [name for name in writing if isinstance(module.get_submodule(name), PRUNABLE)]
+def _alone(module: nn.Module, input_shape: Sequence[int]) -> dict[str, tuple[Group, list[str]]]:
+    """Layers that alone compute a group of channels: the group, and depthwise convolutions in it, in order."""
+    try:
+        groups = coupled_channels(module, input_shape, read_last=True)
+    except UserError:
+        return {}  # it can have filters all the same; none is removed
+    alone = {}
+    for group in groups:
+        writing = [slot for slot in group.slots if slot.tensor == "weight" and slot.dim == 0]
+        layers = list(dict.fromkeys(slot.layer for slot in writing))
+        layers = [name for name in layers if isinstance(module.get_submodule(name), PRUNABLE)]
         plain = [name for name in layers if getattr(module.get_submodule(name), "groups", 1) == 1]
-        if len(plain) == 1 and len(layers) > 1 and all(slot.places.shape[1] == 1 for slot in group.slots):
-            behind[plain[0]] = [name for name in layers if name != plain[0]]
-    return behind
+        if len(plain) == 1 and all(slot.places.shape[1] == 1 for slot in writing):
+            alone[plain[0]] = (group, [name for name in layers if name != plain[0]])
+    return alone

@@ -42,7 +42,7 @@ def units_of(name: str, layer: nn.Module, structure: str) -> UnitSet | None:
             _require_divisible(name, shape, kept, row)
             index, size = _rows(shape), weight.numel()
     cost = PATTERN if pattern else weight.numel() / size
-    return UnitSet(size, cost, (shape,), (Part(name, index, pattern=pattern),), row)
+    return UnitSet(size, cost, (shape,), (Part(name, index, pattern=pattern),), row=row)
 
 
 COLOURS = 4  # channels of an image, at most

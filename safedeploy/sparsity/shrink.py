@@ -14,16 +14,16 @@ CLOSE = 1e-4  # of the largest logit, or of 1 where that is less
 TRIED = 8  # random inputs on which the smaller module must answer as the given one
 
 
-def shrink(module: nn.Module, input_shape: Sequence[int]) -> nn.Module:
+def shrink(module: nn.Module, input_shape: Sequence[int], *, read_last: bool = False) -> nn.Module:
     """A smaller module with the answers of `module` in evaluation mode, on the CPU; the given one is not changed.
 
     A channel goes where the weights, biases and norms that go with it are all zero, as channel masks leave them; a
-    group without any other keeps one. input_shape: without the batch. Raises UserError where the smaller module does
-    not answer alike, as when a forward holds a layer's width as a number.
+    group without any other keeps one. input_shape: without the batch. read_last: as of `coupled_channels`. Raises
+    UserError where the smaller module does not answer alike, as when a forward holds a layer's width as a number.
     """
     smaller = copy.deepcopy(module).cpu().eval()
     removed: dict[tuple[str, str, int], list[Tensor]] = defaultdict(list)
-    for group in coupled_channels(smaller, input_shape):
+    for group in coupled_channels(smaller, input_shape, read_last=read_last):
         gone = _dead(smaller, group)
         for slot in group.slots:
             removed[slot.layer, slot.tensor, slot.dim].append(slot.places[gone].flatten())
@@ -40,7 +40,7 @@ def without_filters(module: nn.Module, input_shape: Sequence[int]) -> nn.Module:
     something else than zero. A module that cannot be followed is copied whole.
     """
     try:
-        groups = coupled_channels(module, input_shape)
+        groups = coupled_channels(module, input_shape, read_last=True)
         emptied = copy.deepcopy(module).cpu().eval()
         _empty_readers(emptied, groups)
         if not _alike(module, emptied, input_shape):
@@ -49,7 +49,7 @@ def without_filters(module: nn.Module, input_shape: Sequence[int]) -> nn.Module:
                 tried = copy.deepcopy(emptied)
                 _empty_readers(tried, [group])
                 emptied = tried if _alike(module, tried, input_shape) else emptied
-        return shrink(emptied, input_shape)
+        return shrink(emptied, input_shape, read_last=True)
     except UserError:
         return copy.deepcopy(module).cpu().eval()
 

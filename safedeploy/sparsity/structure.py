@@ -16,7 +16,7 @@ from safedeploy.sparsity.layerwise import has_pattern, units_of
 from safedeploy.sparsity.masks import PRUNABLE, Masks, shapes
 from safedeploy.sparsity.patterns import learned_library
 from safedeploy.sparsity.shrink import shrink, without_filters
-from safedeploy.sparsity.units import Kept, Part, Tensors, Units, UnitSet
+from safedeploy.sparsity.units import Kept, Tensors, Units, UnitSet, part_of
 from safedeploy.structures import kind_of, n_of_m
 
 
@@ -45,7 +45,10 @@ def structured(module: nn.Module, input_shape: Sequence[int], structure: str, li
         sets = filter_sets(module, input_shape)
         named = {name: tuple(value.shape) for name, value in module.named_parameters()}
         return Units(
-            structure, sets, {part.name: named[part.name] for one in sets.values() for part in one.parts}, prunable
+            structure,
+            sets,
+            {part.name: named[part.name] for one in sets.values() for part in one.parts + one.readers},
+            prunable,
         )
     found = {name: units_of(name, layer, structure) for name, layer in layers.items()}
     sets = {name: one for name, one in found.items() if one is not None}
@@ -149,15 +152,8 @@ def _channels(module: nn.Module, input_shape: Sequence[int]) -> Units:
     parameters = {name: tuple(value.shape) for name, value in module.named_parameters()}
     sets = {}
     for group in groups:
-        parts = []
-        for slot in group.slots:
-            if slot.name in parameters:
-                shape = parameters[slot.name]
-                index = torch.full((shape[slot.dim],), group.channels)
-                index[slot.places] = torch.arange(group.channels).view(-1, 1)
-                extents = [1] * len(shape)
-                extents[slot.dim] = -1
-                parts.append(Part(slot.name, index.view(extents), reads=slot.dim == 1))
+        slots = [slot for slot in group.slots if slot.name in parameters]
+        parts = [part_of(slot, parameters[slot.name], group.channels, reads=slot.dim == 1) for slot in slots]
         root = f"{group.root}.weight" if group.root else "weight"
         sets[root] = UnitSet(group.channels, 0.0, (parameters[root],), tuple(parts), group=group)
     named = {part.name: parameters[part.name] for one in sets.values() for part in one.parts}

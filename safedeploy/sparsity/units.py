@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from safedeploy.sparsity.coupled import Group
+from safedeploy.sparsity.coupled import Group, Slot
 from safedeploy.sparsity.masks import Masks
 
 Kept = dict[str, Tensor]  # name of a unit set -> (k,) bool, True where the unit is kept
@@ -19,7 +19,7 @@ class Part:
 
     index: int64, of as many axes as the parameter, of size 1 along an axis where the unit does not change; the number
     of units where a value belongs to none. None: each value is a unit of its own. reads: a dormant unit is zero here,
-    which takes all it answers out: the weights that read a channel, the norm after a filter. pattern: a kept unit, a
+    which takes all it answers out: the weights that read it. pattern: a kept unit, a
     3 × 3 kernel, keeps one pattern's places.
     """
 
@@ -33,15 +33,22 @@ class Part:
 class UnitSet:
     """`size` units that share a budget. cost: prunable weights that a kept one keeps, in the mean of them.
 
-    weights: the shapes of the layers they are of. row: an N:M structure keeps as many of every `row` consecutive units.
+    weights: the shapes of the layers they are of. readers: what reads a unit and is not removed with it. row: an N:M
+    structure keeps as many of every `row` consecutive units.
     """
 
     size: int
     cost: float
     weights: tuple[tuple[int, ...], ...]
     parts: tuple[Part, ...]
+    readers: tuple[Part, ...] = ()
     row: int | None = None
     group: Group | None = None
+
+    @property
+    def reading(self) -> tuple[Part, ...]:
+        """Where a dormant unit is zero."""
+        return tuple(part for part in self.parts if part.reads) + self.readers
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,14 +79,15 @@ class Units:
         """Of a pattern structure, the parameters of 3 × 3 kernels."""
         return [part.name for one in self.sets.values() for part in one.parts if part.pattern]
 
-    def totals(self, tensors: Tensors) -> dict[str, Tensor]:
+    def totals(self, tensors: Tensors, *, reading: bool = False) -> dict[str, Tensor]:
         """The sum of each unit's values (k,), which of a unit of one weight is the weight with its sign.
 
-        A parameter that `tensors` lacks counts for nothing.
+        A parameter that `tensors` lacks counts for nothing. reading: the weights that read a unit count as its own.
         """
         found = {}
         for name, one in self.sets.items():
-            parts = [_gathered(tensors[part.name], part, one.size) for part in one.parts if part.name in tensors]
+            there = one.parts + one.readers if reading else one.parts
+            parts = [_gathered(tensors[part.name], part, one.size) for part in there if part.name in tensors]
             found[name] = sum(parts[1:], start=parts[0])
         return found
 
@@ -88,17 +96,17 @@ class Units:
         squares = self.totals({name: value.square() for name, value in parameters.items() if name in self.shapes})
         return {name: _root(value) for name, value in squares.items()}
 
-    def pool(self, tensors: Tensors, power: float = 2) -> dict[str, Tensor]:
+    def pool(self, tensors: Tensors, power: float = 2, *, reading: bool = False) -> dict[str, Tensor]:
         """(Σ |value|^power)^(1/power) of each unit (k,): its Euclidean norm where nothing else is said."""
         with torch.no_grad():
             powers = {name: value.abs() ** power for name, value in tensors.items() if name in self.shapes}
-            return {name: value ** (1 / power) for name, value in self.totals(powers).items()}
+            return {name: value ** (1 / power) for name, value in self.totals(powers, reading=reading).items()}
 
     def held(self, masks: Tensors, *, reading: bool = False) -> Kept:
         """Which units are kept in masks that `spread` made: the way back. A parameter without a mask is kept."""
         found = {}
         for name, one in self.sets.items():
-            parts = [part for part in one.parts if part.name in masks and (part.reads or not reading)]
+            parts = [part for part in (one.reading if reading else one.parts) if part.name in masks]
             first = masks[parts[0].name] if parts else None
             kept = torch.zeros(one.size, dtype=torch.bool, device=None if first is None else first.device)
             for part in parts:
@@ -115,9 +123,7 @@ class Units:
         masks: Masks = {}
         for name, one in self.sets.items():
             padded = torch.cat([kept[name], kept[name].new_ones(1)])
-            for part in one.parts:
-                if reading and not part.reads:
-                    continue
+            for part in one.reading if reading else one.parts:
                 shape = self.shapes[part.name]
                 stays = kept[name].view(shape) if part.index is None else padded[part.index.to(padded.device)]
                 if part.pattern:
@@ -134,6 +140,14 @@ class Units:
         library = self.library.to(values.device)
         left = torch.einsum("oihw,phw->oip", values, library.to(values.dtype))
         return library[left.argmax(dim=2)]
+
+
+def part_of(slot: Slot, shape: tuple[int, ...], channels: int, *, reads: bool = False) -> Part:
+    """The part of a group's slot in a parameter of this shape, its channels the units."""
+    index = torch.full((shape[slot.dim],), channels)
+    index[slot.places] = torch.arange(channels).view(-1, 1)
+    extents = [-1 if axis == slot.dim else 1 for axis in range(len(shape))]
+    return Part(slot.name, index.view(extents), reads=reads)
 
 
 def _gathered(value: Tensor, part: Part, size: int) -> Tensor:
