@@ -5,6 +5,8 @@ import pytest
 import torch
 from torch import nn
 
+from safedeploy.compose import make_recipe
+from safedeploy.compression import compress
 from safedeploy.errors import UserError
 from safedeploy.methods.help import parts_help
 from safedeploy.methods.registry import make_method, read_options
@@ -179,6 +181,13 @@ def test_a_budget_that_no_layer_can_have_is_one_line_before_anything_is_trained(
     with pytest.raises(UserError, match=fault) as caught:
         mcmia(toy, budgets=budgets).check(toy.network())
     assert "\n" not in str(caught.value)
+
+
+def test_nothing_is_written_where_a_budget_cannot_be(tmp_path):
+    recipe = make_recipe(data="digits", method="mcmia", options={"budgets": "fc9=10"})
+    with pytest.raises(UserError, match="unknown layer in budgets 'fc9'; did you mean 'fc3'"):
+        compress(recipe, tmp_path / "runs")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("budgets", ["0", "0=0", "0=many", {"0": -3}])

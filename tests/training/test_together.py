@@ -51,6 +51,33 @@ def test_a_whole_overrides_what_one_of_its_parts_does_and_is_alone_where_one_is(
     assert Together({"a": Adds(1.0)}).alone is None
 
 
+class Watches(Hooks):
+    def __init__(self):
+        self.calls = []
+
+    def check(self, module):
+        self.calls.append("check")
+
+    def begin(self, training):
+        self.calls.append("begin")
+
+    def attach(self, training):
+        self.calls.append("attach")
+
+
+def test_a_training_begins_once_and_is_attached_to_in_every_process(small, tmp_path):
+    first, again = Watches(), Watches()
+    small.run_in(tmp_path, Together({"a": first}))
+    small.run_in(tmp_path, Together({"a": again}))
+    assert (first.calls, again.calls) == (["begin", "attach"], ["attach"])
+
+
+def test_every_part_checks_the_module():
+    first, second = Watches(), Watches()
+    Together({"a": first, "b": second}).check(nn.Linear(2, 2))
+    assert first.calls == second.calls == ["check"]
+
+
 def test_each_part_gets_its_own_state_back():
     both, other = Together({"a": Adds(1.0), "b": Adds(2.0)}), Together({"a": Adds(1.0), "b": Adds(2.0)})
     both.parts["a"].begun = 3
