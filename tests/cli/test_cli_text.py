@@ -14,7 +14,7 @@ TARGET = 'name = "texts"\ndescription = ""\nfiles = ["model.onnx"]\n'
 @pytest.fixture
 def table(home: Path) -> Path:
     generator = np.random.default_rng(0)
-    label = generator.integers(0, 2, 300)
+    label = generator.integers(0, 2, 900)
     said = [f"a {generator.choice((BAD, GOOD)[one])} film, number {n % 50}" for n, one in enumerate(label)]
     pd.DataFrame({"said": said, "label": np.array(["bad", "good"])[label], "n": label}).to_csv(home / "films.csv")
     (home / "texts.toml").write_text(TARGET)
@@ -55,8 +55,8 @@ def test_a_tokeniser_of_another_model_does_not_fit(typed, table):
 
 @pytest.mark.slow
 def test_from_a_table_to_an_attacked_file(typed, table):
-    options = ("--data", table, "--text", "said", "--length", 8, "--method", "set", "--density", 0.2, "--epochs", 4)
-    made = typed("compress", *options, "--name", "films", "--target", "texts.toml", "--json")
+    options = ("--data", table, "--text", "said", "--length", 8, "--method", "set", "--density", 0.5, "--epochs", 12)
+    made = typed("compress", *options, "--batch-size", 16, "--name", "films", "--target", "texts.toml", "--json")
     assert made.code == 0, made.err
     assert json.loads(made.out)["accuracy"]["test"] > 0.8
     assert typed("export", "runs/films").code == 0
