@@ -111,5 +111,5 @@ def _value(default: Any) -> str:
     if isinstance(default, Mapping):
         return ",".join(f"{name}={_value(value)}" for name, value in default.items())
     if isinstance(default, (list, tuple)):
-        return ",".join(map(_value, default))
+        return ",".join(map(_value, default)) or "none"
     return f"{default:g}" if isinstance(default, float) else str(default)
