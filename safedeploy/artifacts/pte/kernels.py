@@ -109,7 +109,8 @@ def _embedding_layer(program: Program, builder: Builder, given: dict[str, int], 
         return False
     whole = builder.fresh()
     builder.add(torch.Tensor.long, [numbers], whole)
-    builder.layer("embedding", nn.Embedding.from_pretrained(builder.constants[table], freeze=False), whole, output)
+    rows, width = builder.constants[table].shape
+    builder.layer("embedding", nn.Embedding(rows, width, _weight=builder.constants[table]), whole, output)
     return True
 
 
