@@ -104,12 +104,12 @@ def _allowed(kind: Mapping[str, Any]) -> str:
 
 
 def _value(default: Any) -> str:
-    if default is None:
+    if default is None or default in ((), [], {}):
         return "none"
     if isinstance(default, bool):
         return str(default).lower()
     if isinstance(default, Mapping):
         return ",".join(f"{name}={_value(value)}" for name, value in default.items())
     if isinstance(default, (list, tuple)):
-        return ",".join(map(_value, default)) or "none"
+        return ",".join(map(_value, default))
     return f"{default:g}" if isinstance(default, float) else str(default)
