@@ -44,7 +44,6 @@ METHODS = {
     "magnitude": Entry("magnitude", "MagnitudeOptions", sparse=True, structures=KINDS, private=True),
     "mcmia": Entry("mcmia", "McmiaOptions", sparse=True, structures=KINDS),
     "reweighted": Entry("reweighted", "ReweightedOptions", sparse=True, structures=KINDS, private=True),
-    "reweighted": Entry("reweighted", "ReweightedOptions", sparse=True, structures=KINDS, private=True),
     "rigl": Entry("rigl", "RiglOptions", sparse=True, structures=KINDS, private=True),
     "safecompress": Entry("safecompress", "SafeCompressOptions", sparse=True, structures=KINDS),
     "set": Entry("set", "SetOptions", sparse=True, structures=KINDS, private=True),
