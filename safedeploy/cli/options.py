@@ -20,7 +20,9 @@ LengthOption = Annotated[int | None, typer.Option("--length", help="Tokens of a 
 ModelOption = Annotated[
     str | None, typer.Option("--model", help="Zoo name, hf:NAME-or-folder, package.module:factory or file.py:factory.")
 ]
-MethodOption = Annotated[str | None, typer.Option("--method", help="See docs/methods.md; --help-method tells one's options.")]
+MethodOption = Annotated[
+    str | None, typer.Option("--method", help="See docs/methods.md; --help-method tells one's options.")
+]
 DensityOption = Annotated[float | None, typer.Option("--density", help="Share of weights kept, 0 to 1.")]
 StructureOption = Annotated[
     str | None,
