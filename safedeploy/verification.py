@@ -61,7 +61,7 @@ def _questions(manifest: Manifest, run: RunDir | None) -> tuple[Questions, list[
         return random, [f"{why}: the bundle is not in a run"]
     if find_spec("torch") is None:
         return random, [f"{why}: torch is not installed here (the extra 'train')"]
-    from safedeploy.export.reference import torch_answers
+    from safedeploy.export.reference import torch_answers, torch_rounding
 
     try:
         module, validation = load(run.root), load_examples(run).samples("validation")
@@ -70,7 +70,8 @@ def _questions(manifest: Manifest, run: RunDir | None) -> tuple[Questions, list[
     _, judge = divide(len(validation.y))
     x, y = validation.x[judge], validation.y[judge]
     answer = torch_answers(module)
+    known = Known(y, answer(x), answer, torch_rounding(module))
     notes = []
     if manifest.calibration_inputs is None:
         notes.append("inputs apart from those that set int8 ranges: an older export used all; export again")
-    return Questions(x, f"{len(x):,} validation inputs", Known(y, answer(x), answer), tokens), notes
+    return Questions(x, f"{len(x):,} validation inputs", known, tokens), notes

@@ -18,7 +18,7 @@ from safedeploy.export.encoding.finish import finish
 from safedeploy.export.hostile import asked_apart
 from safedeploy.export.place import MANIFEST, replace, require_replaceable
 from safedeploy.export.questions import Known, Questions
-from safedeploy.export.reference import reference_logits, torch_answers
+from safedeploy.export.reference import reference_logits, torch_answers, torch_rounding
 from safedeploy.export.targets import FileName, Target, precision_of, runtime_of
 from safedeploy.export.verify import OutOfTolerance
 from safedeploy.export.verify_bundle import identity, verification, whole
@@ -81,7 +81,7 @@ def export_bundle(
     input_shape = x.shape[1:]
     judge = model if trained is None else copy.deepcopy(trained).cpu().eval()
     logits = reference_logits(judge, model_name, class_names, calibration, x, y)
-    known = Known(y, logits, torch_answers(judge))
+    known = Known(y, logits, torch_answers(judge), torch_rounding(judge))
     questions = Questions(x, f"{len(x):,} validation inputs", known, tokens)
     make_folder(folder.parent)
     try:

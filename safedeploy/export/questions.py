@@ -18,11 +18,15 @@ NO_TOKENS = {"2^24": 2.0**24, "-2^24": -(2.0**24)}  # beyond any vocabulary, and
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """The torch model's side: labels y (n,), its logits (n, classes) for the inputs, and how to ask it more."""
+    """The torch model's side: labels y (n,), its logits (n, classes) for the inputs, and how to ask it more.
+
+    rounding: how far float32 may carry its answers to given inputs (`reference.torch_rounding`).
+    """
 
     y: NDArray[np.int64]
     logits: Array
     answer: Callable[[Array], Array] = field(repr=False)
+    rounding: Callable[[Array], float] = field(default=lambda x: 0.0, repr=False)
 
 
 @dataclass(frozen=True, eq=False)

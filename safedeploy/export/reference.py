@@ -1,5 +1,6 @@
 """The torch model's own answers, which every exported file is held against, and the inputs they need."""
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,14 @@ from safedeploy.errors import UserError
 from safedeploy.export.quiet import quiet
 from safedeploy.export.trace import reason
 from safedeploy.export.verify import Logits
+from safedeploy.seeds import torch_generator
 
 if TYPE_CHECKING:
     import torch
+
+UNIT_ROUNDOFF = 2.0**-24
+LAST_BITS = 16  # roundings that a term goes through; answers of sound files came to a third of this bound at most
+PERTURBED = 16
 
 
 def torch_answers(model: "torch.nn.Module") -> Callable[[Logits], Logits]:
@@ -24,6 +30,36 @@ def torch_answers(model: "torch.nn.Module") -> Callable[[Logits], Logits]:
             return np.asarray(model(torch.from_numpy(x)).numpy())
 
     return answers
+
+
+def torch_rounding(model: "torch.nn.Module") -> Callable[[Logits], float]:
+    """Asks how far float32 may carry an answer of `model` to x (n, *input_shape) from where exact arithmetic puts it.
+
+    A dot product in float32 is the exact one of weights that differ in their last bits (Higham, Accuracy and Stability
+    of Numerical Algorithms, 2nd ed., §3.1, eq. 3.4: by a factor of at most 1 + γ, in whichever order it is summed). So
+    the model is asked in float64, as it is and PERTURBED times with every weight off by up to LAST_BITS of float32's
+    unit roundoff; the largest difference is the answer. 0.0 where the model cannot be had in float64.
+    """
+    import torch
+
+    def rounding(x: Logits) -> float:
+        generator = torch_generator(0, "rounding")
+        inputs = torch.from_numpy(x).double()
+        try:
+            exact = copy.deepcopy(model).double()
+            with quiet(), torch.no_grad():
+                wanted, furthest = exact(inputs), 0.0
+                for _ in range(PERTURBED):
+                    other = copy.deepcopy(exact)
+                    for weight in other.parameters():
+                        off = torch.rand(weight.shape, generator=generator, dtype=weight.dtype) * 2 - 1
+                        weight.mul_(1 + LAST_BITS * UNIT_ROUNDOFF * off)
+                    furthest = max(furthest, float((other(inputs) - wanted).abs().max()))
+        except Exception:  # whatever a user's own forward raises when asked for float64
+            return 0.0
+        return furthest
+
+    return rounding
 
 
 def reference_logits(

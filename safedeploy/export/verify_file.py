@@ -10,7 +10,7 @@ from safedeploy.artifacts.base import Array, FileArtifact, Unopenable
 from safedeploy.artifacts.recognise import open_artifact
 from safedeploy.errors import UserError
 from safedeploy.export.hostile import Ask
-from safedeploy.export.questions import HOSTILE, NO_TOKENS, Known, Questions
+from safedeploy.export.questions import HOSTILE, NO_TOKENS, Questions
 from safedeploy.export.quiet import quiet
 from safedeploy.export.saturation import saturation
 from safedeploy.export.targets import Precision, Target
@@ -159,7 +159,7 @@ def _extremes(
             found.append(ExtremeAnswers(input=name, answers="refused"))
             faults.append(f"'{name}' is refused: {error}")
             continue
-        one, fault = _extreme(name, path, given, _torch(x, asked.questions.known), precision, asked)
+        one, fault = _extreme(name, path, x, given, precision, asked)
         found.append(one)
         faults += fault
     try:
@@ -174,27 +174,27 @@ def _extremes(
 
 
 def _extreme(
-    name: str, path: Path, given: Array, wanted: Array | None, precision: Precision, asked: Asked
+    name: str, path: Path, x: Array, given: Array, precision: Precision, asked: Asked
 ) -> tuple[ExtremeAnswers, list[str]]:
+    known = asked.questions.known
+    wanted = None if known is None else known.answer(x)
     finite = bool(np.isfinite(given).all())
     answers, torch = _word(finite), None if wanted is None else _word(bool(np.isfinite(wanted).all()))
     difference = float(np.abs(given - wanted).max()) if wanted is not None and finite and torch == "finite" else None
     one = ExtremeAnswers(input=name, answers=answers, torch=torch, max_logit_difference=difference)
     if not finite and torch != "not finite":
         return one, [f"'{name}' gets NaN or infinity"]
-    scale = float(np.abs(wanted).max()) if difference is not None and wanted is not None else 0.0
-    exact = precision == "float32" and not asked.target.rounding(path.name)
-    if exact and difference is not None and difference > _allowed(precision, asked) * max(scale, 1e-6):
+    rounded = precision != "float32" or asked.target.rounding(path.name) is not None
+    if rounded or difference is None or known is None or wanted is None:
+        return one, []
+    scale = float(np.abs(wanted).max())
+    if difference > _allowed(precision, asked) * max(scale, 1e-6) and difference > known.rounding(x):
         return one, [f"'{name}' is answered otherwise than by torch, by {difference:.2g} (largest logit {scale:.3g})"]
     return one, []
 
 
 def _word(finite: bool) -> Literal["finite", "not finite"]:
     return "finite" if finite else "not finite"
-
-
-def _torch(x: Array, known: Known | None) -> Array | None:
-    return None if known is None else known.answer(x)
 
 
 def _saturation(path: Path, precision: Precision, asked: Asked) -> tuple[Saturation | None, Outcome]:
