@@ -1,6 +1,6 @@
 """A table like UCI's Adult, drawn by seed: `python tests/adult_like.py FILE.csv [ROWS] [SEED]`.
 
-Adult itself cannot be fetched everywhere. As there, sex shows in occupation, hours, relationship and pay, so that a
+Adult itself is not among the data here. As there, sex shows in occupation, hours, relationship and pay, so that a
 model of income which is never given sex still tells of it; and half of the income is luck, which a network can only
 memorise.
 """

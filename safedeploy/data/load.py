@@ -35,6 +35,8 @@ def load_dataset(recipe: DataRecipe, progress: Progress | None = None) -> Datase
         raise UserError(
             f"--text {recipe.text}: {recipe.source} has no such column; --text names one of a .csv or .parquet"
         )
+    if recipe.sensitive is not None and dataset.kind == "text":
+        raise UserError(f"{recipe.source} is read as text; --sensitive is for tables and .npz files")
     if recipe.sensitive is not None and dataset.sensitive is None:
         dataset = _without(dataset, recipe.sensitive, recipe.source)
     every_class_occurs(dataset.y, dataset.class_names, recipe.source)

@@ -33,7 +33,7 @@ def build_model(name: str, input_shape: tuple[int, ...], classes: int, seed: int
         raise missing_extra("a model", "train") from None
     from safedeploy.models import factory
 
-    text = name in TEXT or name.startswith(PREFIX)
+    text = reads_text(name)
     if ":" not in name and not text:
         _check(name, input_shape)
     with torch.random.fork_rng(devices=[]):
@@ -46,9 +46,14 @@ def build_model(name: str, input_shape: tuple[int, ...], classes: int, seed: int
     return model.train()
 
 
+def reads_text(name: str) -> bool:
+    """Whether `name` is one of the models of text that come with safedeploy or are published."""
+    return name in TEXT or name.startswith(PREFIX)
+
+
 def require_kind(name: str, kind: str) -> None:
     """Raises UserError where a model of the zoo does not take data of `kind`: image, table or text."""
-    reads = name in TEXT or name.startswith(PREFIX)
+    reads = reads_text(name)
     if reads and kind != "text":
         raise UserError(f"{name} reads text, and this data set is of {kind}s: name a column of texts with --text")
     if kind == "text" and not reads and name in model_names():

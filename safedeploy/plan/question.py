@@ -5,6 +5,7 @@ from typing import get_args
 
 from safedeploy.errors import UserError, unknown
 from safedeploy.export.targets import FileName, Target, load_target, precision_of
+from safedeploy.models.zoo import reads_text
 from safedeploy.results.plan import Precision, Structure
 from safedeploy.structures import kind_of
 
@@ -39,6 +40,8 @@ def ask(
     values: str | None = None,
 ) -> Question:
     """The question, or a UserError that names the option at fault. `values`: files of this precision alone."""
+    if reads_text(model):
+        raise UserError(f"--model {model} reads text: plans are for models of images and tables")
     wanted = load_target(target)
     if structure not in STRUCTURES:
         kind_of(structure)

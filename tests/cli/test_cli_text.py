@@ -28,6 +28,7 @@ def table(home: Path) -> Path:
         (("--model", "bert-tiny"), "bert-tiny reads text, and this data set is of tables"),
         (("--text", "says"), "no column 'says'; did you mean 'said'?"),
         (("--text", "n"), "column 'n' is of type int64, no text"),
+        (("--text", "said", "--sensitive", "n"), "films.csv is read as text; --sensitive is for tables and .npz"),
         (("--text", "said", "--length", "2"), "data.length: Input should be greater than or equal to 4"),
         (("--text", "said", "--model", "hf:nowhere"), "--model hf:nowhere: no tokeniser here, nor over the network"),
     ],
@@ -36,6 +37,12 @@ def test_what_does_not_fit_is_one_line_and_writes_nothing(typed, table, monkeypa
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert says in typed("compress", "--data", table, *arguments).fault
     assert not (table.parent / "runs").exists()
+
+
+@pytest.mark.parametrize("arguments", [("bert-tiny",), ("bert-tiny", "--input", "64"), ("hf:nowhere",)])
+def test_a_plan_is_for_images_and_tables(typed, arguments):
+    told = typed("plan", "--model", *arguments).fault
+    assert told == f"--model {arguments[0]} reads text: plans are for models of images and tables"
 
 
 def test_a_tokeniser_of_another_model_does_not_fit(typed, table):
