@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from safedeploy.sparsity.ranking import largest
+
 Count = int | Tensor  # of all free places, or (rows,) of each row of them
 Rule = Callable[[Tensor, Tensor, Count, torch.Generator], Tensor]  # gradient, free, count, generator -> grown places
 
@@ -33,14 +35,11 @@ def random_unfired(fired: Tensor, free: Tensor, count: Count, generator: torch.G
 
 
 def _largest(value: Tensor, free: Tensor, count: Count) -> Tensor:
-    worth = torch.where(free, value, -torch.inf)
-    if isinstance(count, Tensor):
-        order = worth.argsort(dim=1, descending=True, stable=True)
-        first = torch.arange(free.shape[1], device=free.device) < count.view(-1, 1)
-        return torch.zeros_like(free).scatter_(1, order, first)
-    grown = torch.zeros(free.numel(), dtype=torch.bool, device=free.device)
-    grown[worth.flatten().argsort(descending=True, stable=True)[:count]] = True
-    return grown.view(free.shape)
+    if isinstance(count, int):
+        return largest(value, free, count)
+    order = torch.where(free, value, -torch.inf).argsort(dim=1, descending=True, stable=True)
+    first = torch.arange(free.shape[1], device=free.device) < count.view(-1, 1)
+    return torch.zeros_like(free).scatter_(1, order, first)
 
 
 RULES: dict[str, Rule] = {

@@ -6,13 +6,15 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from safedeploy.sparsity.ranking import smallest
+
 Weights = Mapping[str, Tensor]
 Rule = Callable[[Weights, Weights, float], dict[str, Tensor]]  # weights, masks, rate -> dropped positions
 
 
 def magnitude(weights: Weights, masks: Weights, rate: float) -> dict[str, Tensor]:
     """The share `rate` of each layer's active weights that is smallest in magnitude (Evci et al. 2020, RigL)."""
-    return {name: _smallest(weights[name].abs(), mask, drop_count(mask, rate)) for name, mask in masks.items()}
+    return {name: smallest(weights[name].abs(), mask, drop_count(mask, rate)) for name, mask in masks.items()}
 
 
 def threshold(weights: Weights, masks: Weights, rate: float) -> dict[str, Tensor]:
@@ -26,11 +28,11 @@ def threshold(weights: Weights, masks: Weights, rate: float) -> dict[str, Tensor
     counts = [int(mask.sum()) for mask in masks.values()]
     active = [weights[name].abs()[mask] for name, mask in masks.items()]
     magnitudes = torch.cat([part / part.square().mean().sqrt().clamp_min(1e-12) for part in active])
-    below = torch.zeros(magnitudes.numel(), dtype=torch.bool, device=magnitudes.device)
-    below[magnitudes.argsort(stable=True)[: sum(drop_count(mask, rate) for mask in masks.values())]] = True
+    everywhere = torch.ones_like(magnitudes, dtype=torch.bool)
+    below = smallest(magnitudes, everywhere, sum(drop_count(mask, rate) for mask in masks.values()))
     dropped = {}
     for (name, mask), count, part in zip(masks.items(), counts, torch.split(below, counts), strict=True):
-        dropped[name] = _smallest(weights[name].abs(), mask, min(int(part.sum()), count - 1, mask.numel() - count))
+        dropped[name] = smallest(weights[name].abs(), mask, min(int(part.sum()), count - 1, mask.numel() - count))
     return dropped
 
 
@@ -41,8 +43,8 @@ def signed(weights: Weights, masks: Weights, rate: float) -> dict[str, Tensor]:
         value, count = weights[name], drop_count(mask, rate)
         positive = mask & (value > 0)
         share = round(count * int(positive.sum()) / max(1, int(mask.sum())))
-        above = _smallest(value.abs(), positive, min(share, int(positive.sum())))
-        dropped[name] = above | _smallest(value.abs(), mask & ~positive, count - int(above.sum()))
+        above = smallest(value.abs(), positive, min(share, int(positive.sum())))
+        dropped[name] = above | smallest(value.abs(), mask & ~positive, count - int(above.sum()))
     return dropped
 
 
@@ -63,13 +65,6 @@ def drop_count(mask: Tensor, rate: float) -> int:
     """⌊rate · active⌋, bounded by the free places, so that as many can be grown elsewhere."""
     active = int(mask.sum())
     return min(math.floor(rate * active), mask.numel() - active)
-
-
-def _smallest(value: Tensor, mask: Tensor, count: int) -> Tensor:
-    order = torch.where(mask, value, torch.inf).flatten().argsort(stable=True)
-    dropped = torch.zeros(mask.numel(), dtype=torch.bool, device=mask.device)
-    dropped[order[:count]] = True
-    return dropped.view(mask.shape)
 
 
 RULES: dict[str, Rule] = {"magnitude": magnitude, "set": signed, "taylor": taylor, "threshold": threshold}

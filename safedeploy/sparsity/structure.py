@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from safedeploy.errors import UserError
+from safedeploy.sparsity import ranking
 from safedeploy.sparsity.budget import Divisible, erk, erk_groups
 from safedeploy.sparsity.channels import channel_sizes
 from safedeploy.sparsity.coupled import Group, coupled_channels
@@ -161,7 +162,9 @@ def _channels(module: nn.Module, input_shape: Sequence[int]) -> Units:
 
 
 def _top(score: Tensor, count: int, row: int | None) -> Tensor:
-    rows = score.view(-1, row or len(score))
+    if row is None:
+        return ranking.largest(score, torch.ones_like(score, dtype=torch.bool), count)
+    rows = score.view(-1, row)
     order = rows.argsort(dim=1, descending=True, stable=True)[:, : count // len(rows)]
     return torch.zeros_like(rows, dtype=torch.bool).scatter_(1, order, True).view(-1)
 
