@@ -13,7 +13,7 @@ from safedeploy.sparsity import prune
 from safedeploy.sparsity.masks import Masks, rescale
 from safedeploy.sparsity.structure import at_random, counts_of, largest, structured
 from safedeploy.sparsity.units import Kept, Tensors, Units
-from safedeploy.sparsity.update import cosine_rate, update
+from safedeploy.sparsity.update import cosine_rate, looks_at_gradients, update
 from safedeploy.training.hooks import Hooks
 from safedeploy.training.loop import Training
 
@@ -55,8 +55,10 @@ class DynamicSparse(Hooks):
 
     units: Units
 
-    def __init__(self, options: DynamicOptions, context: Context, strategy: tuple[str, str]) -> None:
-        self.options, self.context, self.strategy = options, context, strategy
+    def __init__(self, options: DynamicOptions, context: Context, *strategies: tuple[str, str]) -> None:
+        """strategies: the first is in use until `strategy` names another of them."""
+        self.options, self.context, self.strategy = options, context, strategies[0]
+        self._looks = any(looks_at_gradients(strategy) for strategy in strategies)
         self._gradients: dict[str, Tensor] = {}
         self._library: Tensor | None = None  # of a restored training
 
@@ -77,6 +79,8 @@ class DynamicSparse(Hooks):
         if not hasattr(self, "units"):  # restored
             shape, structure = self.context.input_shape, self.context.structure
             self.units = structured(training.module, shape, structure, self._library)
+        device = training.y.device  # a checkpoint is read on the CPU
+        self._gradients = {name: gradient.to(device) for name, gradient in self._gradients.items()}
 
     def finish(self, training: Training) -> None:
         if self._dormant:
@@ -105,14 +109,18 @@ class DynamicSparse(Hooks):
         return 0 < step <= self.last_update(training) and step % self.interval(training) == 0
 
     def after_backward(self, training: Training) -> None:
-        """Sum the dense gradients of the last steps before an update."""
+        """Sum the dense gradients of the last steps before an update that looks at them."""
+        if not (self._looks or self.units.patterned):
+            return
         ahead = -(training.step + 1) % self.interval(training)
         if ahead >= self.gradient_steps(training) or not self.due(training, training.step + 1 + ahead):
             return
-        fresh = training.dense_gradients()
-        for name, earlier in self._gradients.items():
-            fresh[name] += earlier.to(fresh[name].device)  # a checkpoint is read on the CPU
-        self._gradients = fresh
+        if not self._gradients:
+            self._gradients = training.dense_gradients()
+            return
+        for name, total in self._gradients.items():
+            if (gradient := training.parameters[name].grad) is not None:
+                total += gradient
 
     def after_step(self, training: Training) -> None:
         if self.due(training, training.step):
@@ -137,7 +145,8 @@ class DynamicSparse(Hooks):
         held = self._held(training)
         value = partial(self.units.totals if self.units.single else self.units.pool, reading=True)
         weights = {name: parameter.detach() for name, parameter in training.parameters.items()}
-        ranked, signal = prune.ranked(strategy[0], weights, gradients), self.signal(strategy[1], gradients)
+        # random growth looks at nothing: weights are as good as gradients, which may not be there
+        ranked, signal = prune.ranked(strategy[0], weights, gradients), self.signal(strategy[1], gradients or weights)
         kept = update(strategy, value(ranked), held, value(signal), rate, generator, self.units.rows)
         return self._masks(kept, self._guide(training.masks, gradients))
 

@@ -144,7 +144,7 @@ class SafeCompress(DynamicSparse):
     alone = "its method takes training steps of its own"
 
     def __init__(self, options: SafeCompressOptions, context: Context) -> None:
-        super().__init__(options, context, options.candidates[0])
+        super().__init__(options, context, *options.candidates)
         self.selection = options
         self._grows = {growing for _, growing in options.candidates}
         self._momentum: dict[str, Tensor] = {}

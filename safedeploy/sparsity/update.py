@@ -9,6 +9,11 @@ from torch import Tensor
 from safedeploy.sparsity import grow, prune
 
 
+def looks_at_gradients(strategy: tuple[str, str]) -> bool:
+    """Whether the strategy's rules look at gradients; momentum growth's running mean is its own."""
+    return strategy[0] == "taylor" or strategy[1] == "gradient"
+
+
 def update(
     strategy: tuple[str, str],
     weights: Mapping[str, Tensor],

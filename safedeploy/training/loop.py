@@ -1,4 +1,4 @@
-"""The one training loop: gradient steps over shuffled batches of members, with hooks, masks, and a state to take and put back."""
+"""The one training loop: gradient steps over shuffled batches of members, with hooks, masks, and a state of it all."""
 
 import copy
 from collections.abc import Callable
@@ -50,6 +50,7 @@ class Training:
         self.scaler = getattr(self.accelerator, "scaler", None)
         self.parameters = dict(self.module.named_parameters())
         self._order: tuple[int, Tensor] | None = None
+        self._numbers: tuple[dict[str, Tensor], dict[str, Tensor]] = {}, {}
         self._loss_sum = torch.zeros(())
         self.last_step = self.total_steps  # where it ends; the learning rate falls as if it were total_steps
 
@@ -146,12 +147,12 @@ class Training:
     def set_masks(self, masks: dict[str, Tensor]) -> None:
         """New masks: weights and momentum outside them become zero, newly grown weights start there."""
         self.masks = masks
-        for name, mask in masks.items():
-            self.parameters[name].mul_(mask)
+        for name, factor in self._factors().items():
+            self.parameters[name].mul_(factor)
             kept = self.optimizer.state.get(self.parameters[name], {})
             for moment in MOMENTS:
                 if kept.get(moment) is not None:
-                    kept[moment].mul_(mask)
+                    kept[moment].mul_(factor)
 
     def masked_weights(self) -> dict[str, Tensor]:
         return {name: self.parameters[name].detach() for name in self.masks}
@@ -196,7 +197,15 @@ class Training:
     def _mask_gradients(self) -> None:
         gradients = {name: gradient for name in self.masks if (gradient := self.parameters[name].grad) is not None}
         if gradients:
-            torch._foreach_mul_(list(gradients.values()), [self.masks[name] for name in gradients])
+            factors = self._factors()
+            torch._foreach_mul_(list(gradients.values()), [factors[name] for name in gradients])
+
+    def _factors(self) -> dict[str, Tensor]:
+        """The masks as numbers, laid out as the parameters are: a product with booleans takes eight times as long."""
+        if self._numbers[0] is not self.masks:
+            made = {name: torch.zeros_like(self.parameters[name]).copy_(mask) for name, mask in self.masks.items()}
+            self._numbers = self.masks, made
+        return self._numbers[1]
 
 
 def train(

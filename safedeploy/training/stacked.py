@@ -72,7 +72,7 @@ class Stack:
             nesterov=recipe.momentum > 0,
             fused=True,
         )
-        self.masks: dict[str, Tensor] = {}
+        self.masks: dict[str, Tensor] = {}  # as numbers
         self._autocast = nullcontext if recipe.precision == "float32" else accelerator.autocast
         self._keeps_gradients = chain is not None
         if self._keeps_gradients:
@@ -94,24 +94,33 @@ class Stack:
 
     @property
     def last_step(self) -> int:
-        return self.trainings[0].last_step
+        """Where all end. Raises ValueError where hooks end their trainings at different steps."""
+        steps = {training.last_step for training in self.trainings}
+        if len(steps) > 1:
+            raise ValueError(f"trainings of one stack end after {sorted(steps)} steps: hooks that end one are `alone`")
+        return steps.pop()
 
     def run(self, told: Callable[[], None]) -> None:
         """From the first step to the last; `told` is called after each. Raises UserError where one diverges."""
         for training in self.trainings:
             training.hooks.begin(training)
+            training.begun = True
             training.hooks.attach(training)
         self._take_masks()
         first = self.trainings[0]
-        for step in range(self.last_step):
+        while (step := first.step) < self.last_step:
             if step % first.steps_per_epoch == 0:
                 torch.manual_seed(derive(first.seed, "dropout", first.epoch))
                 self._losses.zero_()
             self._step(step)
-            if (step + 1) % first.steps_per_epoch == 0:
+            ends = first.step % first.steps_per_epoch == 0
+            if ends:
                 self._end_epoch()
             for k in self._after:
                 self.trainings[k].hooks.after_step(self.trainings[k])
+            if ends:
+                for training in self.trainings:
+                    training.hooks.after_epoch(training)
             self._take_masks()
             told()
         for training in self.trainings:
@@ -202,7 +211,7 @@ class Stack:
             self._seen[k] = training.masks
             for name, mask in training.masks.items():
                 if name not in self.masks:
-                    self.masks[name] = torch.ones_like(self.parameters[name], dtype=torch.bool)
+                    self.masks[name] = torch.ones_like(self.parameters[name])
                 self.masks[name][k] = mask
 
     def _share_momentum(self) -> None:

@@ -166,3 +166,20 @@ def test_rigl_grows_where_the_gradients_of_the_last_steps_are_largest(toy, tmp_p
     grown, left = masks[5] & ~masks[4], ~masks[4] & ~masks[5]
     assert grown.any()
     assert strength[grown].min() >= strength[left].max()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "sums"),
+    [
+        ("set", {}, False),
+        ("rigl", {}, True),
+        ("safecompress", {"prune": ["magnitude"], "grow": ["random", "momentum"]}, False),
+        ("safecompress", {"prune": ["taylor"], "grow": ["random"]}, True),
+        ("safecompress", {"prune": ["set", "magnitude"], "grow": ["random", "gradient"]}, True),
+    ],
+)
+def test_gradients_are_summed_where_a_rule_looks_at_them(toy, tmp_path, name, options, sums):
+    """Random growth needs none; momentum growth has a mean of its own."""
+    hooks, found = toy.method(name, options), []
+    toy.train(tmp_path, watched(hooks, lambda training: found.append(bool(hooks.state()["gradients"]))))
+    assert any(found) == sums

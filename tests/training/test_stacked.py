@@ -190,6 +190,48 @@ def test_a_loss_term_reaches_the_model_whose_hook_adds_it_and_no_other(small, al
     assert_near(stacked(modules, pool, rows, hooks, RECIPE, [0, 1, 2]), wanted)
 
 
+class Listens(Hooks):
+    """Notes what it hears, and when; ends the training after an epoch if it is told to."""
+
+    def __init__(self, last=None):
+        self.last, self.heard = last, []
+
+    def attach(self, training):
+        self.heard.append(("attach", training.begun))
+
+    def after_step(self, training):
+        self.heard.append(("step", training.step))
+
+    def after_epoch(self, training):
+        self.heard.append(("epoch", training.epoch, training.step, float(training.mean_loss)))
+        if training.epoch == self.last:
+            training.stop()
+
+    def finish(self, training):
+        self.heard.append(("finish", training.step))
+
+
+@pytest.mark.parametrize("last", [None, 2])
+def test_hooks_of_a_stack_hear_what_they_hear_alone_and_may_end_it(small, alone, last):
+    pool, modules = small.blobs(200), [mlp(k) for k in range(2)]
+    rows, theirs, ours = rows_of(pool)[:2], [Listens(last) for _ in range(2)], [Listens(last) for _ in range(2)]
+    wanted = alone(copy.deepcopy(modules), pool, rows, theirs, RECIPE, [0, 1])
+    assert_near(stacked(modules, pool, rows, ours, RECIPE, [0, 1]), wanted)
+    for mine, other in zip(ours, theirs, strict=True):
+        assert [part[:3] for part in mine.heard] == [part[:3] for part in other.heard]
+        assert [part[3] for part in mine.heard if part[0] == "epoch"] == pytest.approx(
+            [part[3] for part in other.heard if part[0] == "epoch"], rel=1e-4
+        )
+        assert mine.heard[0] == ("attach", True)
+        assert mine.heard[-1] == ("finish", 12 if last else 18)
+
+
+def test_a_stack_whose_hooks_end_apart_says_that_they_cannot_share_one(small):
+    pool, modules = small.blobs(200), [mlp(k) for k in range(2)]
+    with pytest.raises(ValueError, match=r"end after \[6, 18\] steps.*alone"):
+        stacked(modules, pool, rows_of(pool)[:2], [Listens(1), Listens()], RECIPE, [0, 1])
+
+
 def test_weights_that_two_layers_share_are_stacked(small, alone):
     def tied(seed):
         net = mlp(seed)
