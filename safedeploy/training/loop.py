@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +52,7 @@ class Training:
         self.parameters = dict(self.module.named_parameters())
         self._order: tuple[int, Tensor] | None = None
         self._numbers: tuple[dict[str, Tensor], dict[str, Tensor]] = {}, {}
+        self._autocast = nullcontext if self.recipe.precision == "float32" else self.accelerator.autocast
         self._loss_sum = torch.zeros(())
         self.last_step = self.total_steps  # where it ends; the learning rate falls as if it were total_steps
 
@@ -109,7 +111,7 @@ class Training:
         x, y = self.batch(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate(self.step)
-        with self.accelerator.autocast():
+        with self._autocast():
             logits = self.module(x)
             loss = self.hooks.loss(logits, y, self)
             if loss is None:
@@ -118,7 +120,8 @@ class Training:
             term = self.hooks.loss_term(logits, y, self)
         if term is not None:
             loss = loss + term
-        self.optimizer.zero_grad(set_to_none=True)
+        for weights in self.parameters.values():
+            weights.grad = None
         if self.scaler is None:
             loss.backward()  # type: ignore[no-untyped-call]
         else:

@@ -1,5 +1,7 @@
 """The optimiser that a recipe names, and what masks do to its memory."""
 
+import copy
+
 import pytest
 import torch
 from accelerate import Accelerator
@@ -8,7 +10,7 @@ from torch import nn
 from safedeploy.recipe import TrainingRecipe
 from safedeploy.training.hooks import Hooks
 from safedeploy.training.loop import Training
-from safedeploy.training.optimizer import MOMENTS
+from safedeploy.training.optimizer import MOMENTS, Sgd
 from safedeploy.training.stacked import can_stack
 
 
@@ -19,6 +21,31 @@ def training(optimizer: str) -> Training:
     )
     x, y = torch.randn(16, 5), torch.arange(16) % 3
     return Training(nn.Linear(5, 3), x, y, recipe, 0, Accelerator(cpu=True), Hooks(), lambda event: None)
+
+
+@pytest.mark.parametrize("decay", [0.0, 5e-4])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_sgd_is_torch_s_to_the_bit(momentum, decay):
+    """Over steps of which some give a layer no gradient, the first among them; weights laid out by channels too."""
+    torch.manual_seed(0)
+    first = nn.ModuleList([nn.Conv2d(3, 5, 3), nn.Linear(7, 11), nn.Linear(7, 11)]).to(
+        memory_format=torch.channels_last
+    )
+    second = copy.deepcopy(first)
+    given = {"lr": 0.1, "momentum": momentum, "weight_decay": decay, "nesterov": momentum > 0}
+    ours, theirs = Sgd(first.parameters(), **given), torch.optim.SGD(second.parameters(), **given)
+    for step in range(12):
+        for weight, other in zip(first.parameters(), second.parameters(), strict=True):
+            weight.grad = torch.randn(weight.shape).to(memory_format=torch.preserve_format)
+            other.grad = weight.grad.clone()
+        if step in (0, 1, 5):
+            for weight in (*first[1].parameters(), *second[1].parameters()):
+                weight.grad = None
+        ours.step()
+        theirs.step()
+        for weight, other in zip(first.parameters(), second.parameters(), strict=True):
+            assert torch.equal(weight, other)
+    assert [set(state) for state in ours.state.values()] == [set(state) for state in theirs.state.values()]
 
 
 def test_adamw_s_first_step_by_hand():
