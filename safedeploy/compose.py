@@ -88,7 +88,7 @@ def make_recipe(
 def _implied(structure: str) -> float | None:
     """The density that a structure says itself, as 2:4 does."""
     named = n_of_m(structure)
-    return named[0] / named[1] if named else None
+    return named[0] / named[1] if named and named[0] < named[1] else None
 
 
 def _put(content: dict[str, Any], section: str, **values: Any) -> None:

@@ -120,7 +120,7 @@ def fit(texts: Sequence[str], length: int) -> Tokeniser:
 def of_model(model: str, length: int) -> Tokeniser:
     """The tokeniser that belongs to `model`, hf:NAME or hf:FOLDER. Raises UserError without one."""
     auto = transformers(f"--model {model}").AutoTokenizer
-    found = loaded(model, "tokeniser", lambda place: auto.from_pretrained(place, use_fast=True))
+    found = loaded(model, "tokeniser", auto.from_pretrained, use_fast=True)
     if found.pad_token_id is None or getattr(found, "backend_tokenizer", None) is None:
         lacks = "padding token" if found.pad_token_id is None else "tokenizer.json"
         raise UserError(f"--model {model}: its tokeniser has no {lacks}; give a BERT or RoBERTa classifier")

@@ -1,6 +1,8 @@
 """Trained weights to begin with: a .safetensors file, a run or published weights, put into a module they fit."""
 
+import contextlib
 import hashlib
+import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -163,7 +165,8 @@ def _downloaded(name: str) -> Path:
 def _fetched(init: str, fetch: Callable[[], Any]) -> Any:
     """What `fetch` gets over the network or finds in its cache; any failure is one line."""
     try:
-        return fetch()
+        with contextlib.redirect_stdout(io.StringIO()):  # torch.hub says there what it downloads
+            return fetch()
     except Exception as error:
         advice = "without a network give a file: --init FILE.safetensors"
         raise UserError(f"--init {init} cannot be had ({type(error).__name__}: {_line(error)}); {advice}") from None

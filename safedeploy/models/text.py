@@ -65,13 +65,11 @@ def from_hub(model: str, length: int, classes: int) -> TextClassifier:
     encoder = loaded(
         model,
         "model",
-        lambda place: library.AutoModelForSequenceClassification.from_pretrained(
-            place,
-            num_labels=classes,
-            attn_implementation="eager",
-            ignore_mismatched_sizes=True,
-            dtype=torch.float32,
-            use_safetensors=True,
-        ),
+        library.AutoModelForSequenceClassification.from_pretrained,
+        num_labels=classes,
+        attn_implementation="eager",
+        ignore_mismatched_sizes=True,
+        dtype=torch.float32,
+        use_safetensors=True,
     )
     return TextClassifier(encoder, config.pad_token_id, config.vocab_size, longest)

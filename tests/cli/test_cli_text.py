@@ -31,6 +31,7 @@ def table(home: Path) -> Path:
         (("--text", "said", "--sensitive", "n"), "films.csv is read as text; --sensitive is for tables and .npz"),
         (("--text", "said", "--length", "2"), "data.length: Input should be greater than or equal to 4"),
         (("--text", "said", "--model", "hf:nowhere"), "--model hf:nowhere: no tokeniser here, nor over the network"),
+        (("--text", "said", "--model", "hf:./nowhere"), "--model hf:./nowhere: there is no folder nowhere"),
     ],
 )
 def test_what_does_not_fit_is_one_line_and_writes_nothing(typed, table, monkeypatch, arguments, says):

@@ -187,7 +187,7 @@ def test_weights_from_before_batches_were_counted_are_taken(no_network):
     assert torch.equal(found["features.0.0.weight"], old["features.0.0.weight"])
 
 
-def test_what_cannot_be_downloaded_is_one_line(no_network):
+def test_what_cannot_be_downloaded_is_one_line(no_network, capsys):
     advice = "without a network give a file: --init FILE.safetensors"
     told = fault("torchvision:resnet18", name="resnet18", shape=(3, 96, 96), classes=10)
     assert told.startswith("--init torchvision:resnet18 cannot be had (")
@@ -195,6 +195,7 @@ def test_what_cannot_be_downloaded_is_one_line(no_network):
     told = fault("hf:someone/something")
     assert told.startswith("--init hf:someone/something cannot be had (")
     assert told.endswith(advice)
+    assert capsys.readouterr().out == ""
 
 
 def test_an_unknown_published_model_gets_the_nearest(no_network):
