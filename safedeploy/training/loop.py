@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -56,12 +57,12 @@ class Training:
         self._loss_sum = torch.zeros(())
         self.last_step = self.total_steps  # where it ends; the learning rate falls as if it were total_steps
 
-    @property
+    @cached_property
     def steps_per_epoch(self) -> int:
         """The last, smaller batch of an epoch is dropped, unless it is the only one."""
         return max(1, len(self.y) // self.recipe.batch_size)
 
-    @property
+    @cached_property
     def total_steps(self) -> int:
         return self.recipe.epochs * self.steps_per_epoch
 
