@@ -129,14 +129,14 @@ def test_a_model_the_runner_refuses_gives_one_line(tmp_path: Path) -> None:
 
     value = helper.make_tensor_value_info
     graph = helper.make_graph(
-        [helper.make_node("Identity", ["tokens"], ["y"])],
-        "tokens",
-        [value("tokens", TensorProto.INT64, ["n", 4])],
-        [value("y", TensorProto.INT64, ["n", 4])],
+        [helper.make_node("Identity", ["pixels"], ["y"])],
+        "pixels",
+        [value("pixels", TensorProto.UINT8, ["n", 4])],
+        [value("y", TensorProto.UINT8, ["n", 4])],
     )
-    path = tmp_path / "tokens.onnx"
+    path = tmp_path / "pixels.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
-    with pytest.raises(UserError, match=r"'tokens' tensor\(int64\)") as caught:
+    with pytest.raises(UserError, match=r"'pixels' tensor\(uint8\)") as caught:
         measure([path], SHORT, threads=1, device=Local())
     assert "\n" not in str(caught.value)
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from safedeploy import compression, pipeline
-from safedeploy.data.samples import content_hashes
+from safedeploy.data.samples import Samples, content_hashes
 from safedeploy.methods.base import Context
-from safedeploy.recipe import validate
+from safedeploy.recipe import ModelRecipe, TrainingRecipe, validate
 
 UPDATES = {"interval": 5, "gradient_steps": 2}
 TESTS = {"test_every": 2, "candidate_steps": 3, "first_steps": 5, "attacker_steps": 2}
@@ -48,9 +48,12 @@ def test_a_method_is_given_the_known_roles_and_validation(data):
             assert not given & content_hashes(examples.samples(role).x)
 
 
-def test_a_context_holds_nothing_else():
-    names = [field.name for field in dataclasses.fields(Context)]
-    assert names == ["density", "seed", "classes", "input_shape", "members", "nonmembers", "validation", "structure"]
+def test_a_context_holds_no_other_samples():
+    held = {field.name: field.type for field in dataclasses.fields(Context)}
+    samples = ["members", "nonmembers", "validation"]
+    assert [name for name, kind in held.items() if kind is Samples] == samples
+    assert held.keys() - samples == {"density", "seed", "classes", "input_shape", "structure", "model", "training"}
+    assert (held["model"], held["training"]) == (ModelRecipe, TrainingRecipe)  # what the user typed
 
 
 @pytest.mark.parametrize("method", ["safecompress", "set"])

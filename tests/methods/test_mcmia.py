@@ -293,5 +293,5 @@ def test_models_in_a_stack_get_the_weights_they_get_alone(toy):
 def test_the_help_says_what_budgets_are_typed_as():
     (own,) = parts_help("mcmia", [])
     budgets = next(option for option in own.options if option.name == "budgets")
-    assert (budgets.type, budgets.default) == ("NAME=integer,…", "")
+    assert (budgets.type, budgets.default) == ("NAME=integer,…", "none")
     assert {option.name for option in own.options} >= {"min_max", "rho_start", "attacker"}
