@@ -52,9 +52,9 @@ def test_export_gives_the_command_lines_manifest_and_onnx_bytes(typed, run, home
 
 def test_audit_gives_the_command_lines_evidence(typed, run):
     file = run / "bundle/pair/model.onnx"
-    api = safedeploy.audit(file, budget={"auc": 0.9}, attacks=["loss", "boosted", "neural-white"])
+    api = safedeploy.audit(file, budget={"auc": 0.9}, attacks=["loss", "boosted", "gradient-norm"])
     answer = typed(
-        "audit", file, "--budget", "auc=0.9", "--attacks", "loss,boosted", "--attacks", "neural-white", "--json"
+        "audit", file, "--budget", "auc=0.9", "--attacks", "loss,boosted", "--attacks", "gradient-norm", "--json"
     )
     assert answer.code == (3 if api.verdict.outcome == "fail" else 0)
     assert Evidence.model_validate_json(answer.out) == api
@@ -72,12 +72,12 @@ def test_two_bundles_of_one_run_keep_their_evidence_apart(run):
 def test_an_audits_seed_is_the_runs_unless_one_is_given(run):
     file = run / "bundle/pair/model.onnx"
     own, zero, other = (
-        safedeploy.audit(file, seed=seed, attacks=["loss", "margin-by-class", "neural-black"]).attacks
+        safedeploy.audit(file, seed=seed, attacks=["loss", "margin-by-class", "boosted"]).attacks
         for seed in (None, safedeploy.read_recipe(run / "recipe.toml").seed, 99)
     )
     assert own == zero
     drawn = {attack.name for attack, changed in zip(own, other, strict=True) if attack.roc != changed.roc}
-    assert drawn == {"neural-black"}  # thresholds draw nothing
+    assert drawn == {"boosted"}  # thresholds draw nothing
 
 
 def test_bench_gives_the_same_kind_of_timing(typed, run, monkeypatch):
