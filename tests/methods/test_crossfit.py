@@ -169,6 +169,19 @@ def test_repeats_average_teachers_of_other_folds_and_the_theorem_still_holds(toy
     assert torch.equal(begun(x, flipped, {"folds": 2, "repeats": 3}).targets[7], thrice[7])
 
 
+def test_teachers_that_were_taught_so_themselves_keep_the_theorem(toy, begun):
+    """Each of the second generation is a student of teachers that saw neither its fold nor the member they answer."""
+    x, y = toy.tensors(toy.samples(100, 0))
+    options = {"folds": 2, "generations": 2}
+    first, second = begun(x, y, {"folds": 2}).targets, begun(x, y, options).targets
+    assert not torch.allclose(first, second)
+    flipped = y.clone()
+    flipped[7] = (y[7] + 1) % toy.classes
+    after = begun(x, flipped, options).targets
+    assert torch.equal(after[7], second[7])
+    assert not torch.equal(after, second)
+
+
 def test_convolutions_with_augmentation_teach_too(toy, begun):
     x, y = toy.tensors(toy.samples(100, 0))
     images = x[:, :, None, None].expand(-1, -1, 8, 8).contiguous()

@@ -3,9 +3,13 @@ and a member is taught that teacher's answer: nothing it learns was determined b
 
 The idea is Split-AI with self-distillation, SELENA (Tang et al., USENIX Security 2022), with folds in place of random
 subsets. Why it hides members: with `weight` 1 a member's target is a function of its input and the others alone.
+
+What is left to an attacker is that a student's answer on a member is a teacher's, and its answer on a stranger its own.
+With two `generations` teachers are cross-fitted students themselves, and the two are drawn alike.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -34,6 +38,9 @@ class CrossFitOptions(Options):
     repeats: int = Field(
         1, ge=1, description="times that folds are drawn, each with teachers of its own whose answers are averaged"
     )
+    generations: int = Field(
+        1, ge=1, description="2: teachers are taught so themselves, and the student fits answers like its own"
+    )
     weight: float = Field(
         1.0, gt=0, le=1, description="the teacher's share of what is taught; the rest is the label, which leaks"
     )
@@ -46,7 +53,7 @@ class CrossFit(Hooks):
     """The teachers train in `begin`, by the run's own recipe and dense: a kill before it ends loses what they did."""
 
     def __init__(self, options: CrossFitOptions, context: Context) -> None:
-        self.options, self.seed = options, context.seed
+        self.options, self.context, self.seed = options, context, context.seed
         self.classes, self.input_shape = context.classes, context.input_shape
         other = options.teacher_model
         self.model = context.model if other is None else ModelRecipe(name=other)
@@ -75,8 +82,9 @@ class CrossFit(Hooks):
         """Hears of teachers' steps and tells how far the whole training is."""
         share = (self.options.folds - 1) / self.options.folds
         each = recipe.epochs * max(1, int(share * len(training.y)) // recipe.batch_size)
-        ahead, done = self.options.repeats * self.options.folds * each, 0
-        training.beginning = ahead / (ahead + training.total_steps)
+        teachers, done = self.options.repeats * self.options.folds, 0
+        ahead, work = teachers * each, sum(teachers**level for level in range(1, self.options.generations + 1)) * each
+        training.beginning = work / (work + training.total_steps)
 
         def told(steps: int) -> None:
             nonlocal done
@@ -105,7 +113,11 @@ class CrossFit(Hooks):
 
     def _job(self, inside: NDArray[np.bool_], seed: int) -> Job:
         module = initial_model(self.model, self.input_shape, self.classes, seed)
-        return Job(module, np.flatnonzero(inside), Hooks(), seed)
+        hooks = Hooks()
+        if self.options.generations > 1:
+            taught = self.options.model_copy(update={"generations": self.options.generations - 1})
+            hooks = CrossFit(taught, replace(self.context, seed=seed))
+        return Job(module, np.flatnonzero(inside), hooks, seed)
 
 
 def divide(digests: NDArray[np.bytes_], folds: int, seed: int) -> Indices:
