@@ -34,6 +34,7 @@ def test_an_overfitted_model_is_caught(made):
     assert auc(scores.values[:150], scores.values[150:]) > 0.85
 
 
+@pytest.mark.slow
 def test_no_leak_is_found_where_there_is_none(made):
     found = []
     for seed in range(4):

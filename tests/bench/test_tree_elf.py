@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from safedeploy.bench.devices.tree import elf, no_gpu
@@ -57,6 +57,7 @@ MADE = no_gpu.library([f"cudaFunction{i}" for i in range(50)])
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut=st.integers(64, len(MADE) - 1), at=st.integers(64, 400), byte=st.integers(0, 255))
+@example(cut=272, at=191, byte=128)  # an offset beyond what an address can be
 def test_a_damaged_file_is_said_to_be_and_nothing_else_happens(tmp_path: Path, cut: int, at: int, byte: int) -> None:
     content = bytearray(MADE[:cut])
     if at < cut:

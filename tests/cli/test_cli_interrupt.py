@@ -55,6 +55,7 @@ def test_compress_stopped_by_ctrl_c_continues_to_the_same_weights(typed, home):
     assert all((cut[name] == whole[name]).all() for name in whole)
 
 
+@pytest.mark.slow
 def test_run_stopped_by_ctrl_c_in_the_controls_training_is_continued_by_the_same_command(home):
     options = ("run", *DIGITS, "--method", "set", "--density", "0.3", "--epochs", "4000", "--name", "cut")
     answer = stopped(home, home / "runs/cut/dense", *options)

@@ -30,7 +30,7 @@ def exporter(x: np.ndarray = X) -> Exporter:
     return Exporter(IMAGE, opset=20, model_name="m", x=x)
 
 
-@pytest.mark.parametrize("name", ["mlp", "lenet5"])
+@pytest.mark.parametrize("name", ["mlp", pytest.param("lenet5", marks=pytest.mark.slow)])
 def test_a_rewritten_file_is_the_full_export_byte_for_byte(name, tmp_path):
     export = exporter()
     for seed in range(3):

@@ -53,7 +53,7 @@ def needed(path: Path) -> list[str]:
         table = next(value for tag, value in tags if tag == STRTAB)
         begin = next(start + table - at for start, at, length in loads if at <= table < at + length)
         return [_text(content, begin + name) for name in names]
-    except (struct.error, StopIteration, ValueError) as error:
+    except (struct.error, StopIteration, ValueError, OverflowError) as error:
         raise ValueError(f"{path} is a damaged ELF file: {error}") from None
 
 
@@ -74,7 +74,7 @@ def symbols(path: Path) -> Symbols:
                     defined.add(_text(content, strings + name))
                 elif name and info >> 4 != WEAK:
                     wanted.add(_text(content, strings + name))
-    except (struct.error, IndexError, ValueError) as error:
+    except (struct.error, IndexError, ValueError, OverflowError) as error:
         raise ValueError(f"{path} is a damaged ELF file: {error}") from None
     return Symbols(frozenset(wanted), frozenset(defined))
 
