@@ -448,6 +448,7 @@ class Server:
             "ANDROID_ADB_SERVER_PORT": str(port),
             "ADB_LOCAL_TRANSPORT_MAX_PORT": "5554",  # do not look for emulators
             "HOME": str(home),
+            "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache"),  # the tree stays found
             "ANDROID_SDK_HOME": str(home),
         }
 
