@@ -1,6 +1,7 @@
 """Trained weights to begin with: every place they come from, and every way in which they can fail to fit."""
 
 import json
+import urllib.request
 
 import pytest
 import torch
@@ -159,6 +160,7 @@ def no_network(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "HTTP_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setattr(urllib.request, "_opener", None)  # it keeps the proxies of its first use
     return tmp_path / "torch" / "hub" / "checkpoints"
 
 
