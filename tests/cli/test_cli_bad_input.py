@@ -1,7 +1,6 @@
 """Bad input gets one line and exit code 2, and leaves nothing behind."""
 
 import shutil
-import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -197,7 +196,6 @@ def test_compress_refuses_before_it_writes(typed, home, monkeypatch, options, sa
         pytest.skip("this machine has one")
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    monkeypatch.setattr(urllib.request, "_opener", None)  # it keeps the proxies of its first use
     monkeypatch.setattr("urllib.request._opener", None)  # made once a process, with the proxies of that moment
     (home / "file").touch()
     assert said in typed(*COMPRESS, *options).fault
