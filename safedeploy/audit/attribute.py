@@ -15,7 +15,7 @@ from safedeploy.attacks.attribute.guess import AttributeAttack, Case, imputation
 from safedeploy.attacks.attribute.impute import impute
 from safedeploy.audit import attribute_figures as figure
 from safedeploy.audit.exam import Exam
-from safedeploy.data.samples import Samples
+from safedeploy.data.samples import Samples, joined
 from safedeploy.errors import UserError
 from safedeploy.results import (
     AttributeAttackEvidence,
@@ -102,8 +102,7 @@ def _sides(
     if min(len(part.y) for part in targets) == 0:
         raise UserError("no sample to judge holds a value of the sensitive column that known samples hold")
     values = [sensitive.read(part.x) for part in (*known, *targets)]
-    both = Samples(np.concatenate([part.x for part in known]), np.concatenate([part.y for part in known]))
-    imputed = impute(sensitive, both, np.concatenate(values[:2]), targets, artifact.classes, seed)
+    imputed = impute(sensitive, joined(*known), np.concatenate(values[:2]), targets, artifact.classes, seed)
     split = [imputed[0][: len(known[0].y)], imputed[0][len(known[0].y) :], *imputed[1:]]
     answered = []
     for number, part in enumerate((*known, *targets)):

@@ -28,8 +28,7 @@ def blind_control(knowledge: Knowledge, members: Samples, nonmembers: Samples) -
 
 
 def _some(samples: Samples, seed: int) -> Samples:
-    chosen = numpy_generator(seed, "blind").permutation(len(samples.y))[:MAX_KNOWN]
-    return Samples(samples.x[chosen], samples.y[chosen])
+    return samples.at(numpy_generator(seed, "blind").permutation(len(samples.y))[:MAX_KNOWN])
 
 
 def _rows(samples: Samples) -> NDArray[np.float32]:

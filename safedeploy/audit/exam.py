@@ -7,7 +7,7 @@ import numpy as np
 
 from safedeploy.attacks.base import Knowledge
 from safedeploy.audit.blind import blind_control
-from safedeploy.data.samples import Samples
+from safedeploy.data.samples import Samples, joined
 from safedeploy.data.sensitive import SensitiveColumn
 from safedeploy.data.split import Indices
 from safedeploy.errors import UserError
@@ -52,8 +52,7 @@ class Exam:
     @cached_property
     def targets(self) -> Samples:
         """Members, then non-members: one object, so that every attack shares the artifact's answers on it."""
-        sides = (self.members, self.nonmembers)
-        return Samples(np.concatenate([side.x for side in sides]), np.concatenate([side.y for side in sides]))
+        return joined(self.members, self.nonmembers)
 
     @cached_property
     def blind(self) -> BlindControl:
@@ -73,13 +72,9 @@ def halved(
         if len(samples.y) < MIN_SAMPLES:
             raise UserError(f"only {len(samples.y)} {side}; an audit needs at least {MIN_SAMPLES}: give more samples")
     (known_in, judged_in), (known_out, judged_out) = (_halves(samples, seed) for samples in (members, nonmembers))
-    knowledge = Knowledge(_chosen(members, known_in), _chosen(nonmembers, known_out), seed)
-    judged = _chosen(members, judged_in), _chosen(nonmembers, judged_out)
+    knowledge = Knowledge(members.at(known_in), nonmembers.at(known_out), seed)
+    judged = members.at(judged_in), nonmembers.at(judged_out)
     return Exam(knowledge, *judged, class_names, member_index=judged_in, withheld=withheld)
-
-
-def _chosen(samples: Samples, rows: Indices) -> Samples:
-    return samples.at(rows)
 
 
 def _halves(samples: Samples, seed: int) -> tuple[Indices, Indices]:

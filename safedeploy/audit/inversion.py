@@ -16,7 +16,7 @@ from safedeploy.attacks.inversion.ascent import STEPS, invert
 from safedeploy.attacks.inversion.gradient import DRAWS, PAIRS, estimated, exact
 from safedeploy.attacks.inversion.prior import prior
 from safedeploy.audit.exam import Exam
-from safedeploy.data.samples import Samples
+from safedeploy.data.samples import Samples, joined
 from safedeploy.errors import UserError
 from safedeploy.results import InversionEvidence, InvertedClass, Resemblance, SampleCounts
 from safedeploy.roc import CONFIDENCE
@@ -58,7 +58,7 @@ def audit_inversion(
     itself, not one that remembers. Raises UserError where fewer than two classes have samples on every side.
     """
     judged = _judged_classes(exam)
-    known, seed = _both(exam), exam.knowledge.seed
+    known, seed = joined(exam.knowledge.members, exam.knowledge.nonmembers), exam.knowledge.seed
     before = prior(exam.knowledge)
     slope = estimated(artifact, before, seed) if module is None else exact(module, before, seed)
     inputs = invert(slope, before, artifact.classes, steps, progress)
@@ -185,7 +185,7 @@ def _finding(rebuilt: Resemblance, classes: int, *, shifted: bool) -> Finding:
 def _judged_classes(exam: Exam) -> NDArray[np.int64]:
     """Classes with known samples and enough to judge on either side."""
     counts = [np.bincount(part.y, minlength=len(exam.class_names)) for part in (exam.members, exam.nonmembers)]
-    known = np.bincount(_both(exam).y, minlength=len(exam.class_names))
+    known = np.bincount(joined(exam.knowledge.members, exam.knowledge.nonmembers).y, minlength=len(exam.class_names))
     judged = np.flatnonzero((np.minimum(*counts) >= MIN_OF_CLASS) & (known > 0))
     if len(judged) < 2:
         raise UserError(
@@ -193,11 +193,6 @@ def _judged_classes(exam: Exam) -> NDArray[np.int64]:
             f" each; there are {len(judged)}: give more samples"
         )
     return judged
-
-
-def _both(exam: Exam) -> Samples:
-    sides = (exam.knowledge.members, exam.knowledge.nonmembers)
-    return Samples(np.concatenate([side.x for side in sides]), np.concatenate([side.y for side in sides]))
 
 
 def _means(samples: Samples, labels: NDArray[np.int64]) -> Floats:

@@ -14,7 +14,7 @@ from safedeploy.attacks.base import Floats
 from safedeploy.audit import attribute_figures as figure
 from safedeploy.audit.attribute import Side, judge, overall, some
 from safedeploy.audit.exam import Exam
-from safedeploy.data.samples import Samples
+from safedeploy.data.samples import Samples, joined
 from safedeploy.data.split import Indices
 from safedeploy.errors import UserError
 from safedeploy.results import AttributeEvidence, AttributeFigures, SampleCounts
@@ -108,8 +108,7 @@ def _asked(exam: Exam, classes: int) -> _Asked:
     learnable = _learnable(known, names, column)
     held = [_holding(part, learnable) for part in (*known, exam.members, exam.nonmembers)]
     parts, values = [part for part, _ in held], [value for _, value in held]
-    both = Samples(np.concatenate([part.x for part in parts[:2]]), np.concatenate([part.y for part in parts[:2]]))
-    told, *others = withheld.blind(both, np.concatenate(values[:2]), parts[2:], classes, seed)
+    told, *others = withheld.blind(joined(*parts[:2]), np.concatenate(values[:2]), parts[2:], classes, seed)
     cut = len(parts[0].y)
     return _Asked(column, tuple(names[value] for value in learnable), parts, values, [told[:cut], told[cut:], *others])
 

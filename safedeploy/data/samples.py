@@ -27,9 +27,19 @@ class Samples:
     y: Indices
     sensitive: Indices | None = None
 
-    def at(self, rows: Indices) -> "Samples":
-        """The samples at these positions."""
+    def at(self, rows: Indices | NDArray[np.bool_] | slice) -> "Samples":
+        """The samples at these positions, or where True, with everything that is kept of each."""
         return Samples(self.x[rows], self.y[rows], None if self.sensitive is None else self.sensitive[rows])
+
+
+def joined(*parts: Samples) -> Samples:
+    """One after the other; the sensitive values where all parts have them."""
+    sensitive = [part.sensitive for part in parts if part.sensitive is not None]
+    return Samples(
+        np.concatenate([part.x for part in parts]),
+        np.concatenate([part.y for part in parts]),
+        np.concatenate(sensitive) if len(sensitive) == len(parts) else None,
+    )
 
 
 def sample_shape(path: Path) -> tuple[int, ...]:

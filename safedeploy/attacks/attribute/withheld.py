@@ -99,7 +99,7 @@ def seen(artifact: Artifact, samples: Samples, blind_guess: Floats, seed: int, *
 
 def log_probabilities(logits: Array) -> Floats:
     """(n, classes), at least SURE."""
-    return np.maximum(log_softmax(logits.astype(np.float64), axis=1), SURE)
+    return np.maximum(np.asarray(log_softmax(logits.astype(np.float64), axis=1), np.float64), SURE)
 
 
 def one_hot(labels: NDArray[np.int64], classes: int) -> Floats:

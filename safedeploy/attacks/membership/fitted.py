@@ -38,8 +38,7 @@ def some(knowledge: Knowledge, most: int) -> Knowledge:
     sides = []
     for side in (knowledge.members, knowledge.nonmembers):
         if len(side.y) > most:
-            chosen = numpy_generator(knowledge.seed, "some").permutation(len(side.y))[:most]
-            side = Samples(side.x[chosen], side.y[chosen])
+            side = side.at(numpy_generator(knowledge.seed, "some").permutation(len(side.y))[:most])
         sides.append(side)
     return Knowledge(sides[0], sides[1], knowledge.seed, knowledge.references)
 

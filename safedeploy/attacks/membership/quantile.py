@@ -4,7 +4,6 @@ it. Known non-members alone are fitted; they set no score or cut that their own 
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from safedeploy.artifacts.base import Artifact
 from safedeploy.attacks.base import Knowledge, Scores
@@ -32,13 +31,11 @@ def score(artifact: Artifact, knowledge: Knowledge, targets: Samples) -> Scores:
     members, nonmembers, values = np.zeros(len(phi_in)), np.zeros(len(phi_out)), np.zeros(len(phi))
     for fold in range(FOLDS):
         learns = fold_of != fold
-        residual = regress(
-            _rows(knowledge.nonmembers, learns), phi_out[learns], derive(knowledge.seed, "quantile", fold)
-        )
+        residual = regress(knowledge.nonmembers.at(learns), phi_out[learns], derive(knowledge.seed, "quantile", fold))
         members += residual(knowledge.members, phi_in) / FOLDS
         values += residual(targets, phi) / FOLDS
         if not learns.all():
-            nonmembers[~learns] = residual(_rows(knowledge.nonmembers, ~learns), phi_out[~learns])
+            nonmembers[~learns] = residual(knowledge.nonmembers.at(~learns), phi_out[~learns])
     return Scores(values, best_threshold(members, nonmembers))
 
 
@@ -78,7 +75,3 @@ def regress(samples: Samples, phi: Floats, seed: int) -> Residual:
         return np.asarray((its_phi - middle) / (np.maximum(high - low, narrowest) / 2))
 
     return residual
-
-
-def _rows(samples: Samples, chosen: NDArray[np.bool_]) -> Samples:
-    return Samples(samples.x[chosen], samples.y[chosen])

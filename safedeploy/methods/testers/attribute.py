@@ -9,10 +9,10 @@ from safedeploy.artifacts.base import Artifact, Unopenable
 from safedeploy.attacks.attribute.learn import Values, learn
 from safedeploy.attacks.attribute.withheld import log_probabilities, one_hot
 from safedeploy.attacks.base import Floats
-from safedeploy.data.samples import Samples
+from safedeploy.data.samples import Samples, joined
 from safedeploy.errors import UserError
 from safedeploy.methods.base import Context
-from safedeploy.methods.testers.base import Effort, Known, Tester, joined
+from safedeploy.methods.testers.base import Effort, Known, Tester
 from safedeploy.roc import auc
 
 LEAST = 10  # samples that hold a value, and that do not, in either half, before the value counts

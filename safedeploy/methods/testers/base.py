@@ -1,7 +1,8 @@
 """What a tester is: one attack that every candidate is tested against, on known samples that it was not fitted on."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from safedeploy.artifacts.base import Artifact
 from safedeploy.attacks.references import References
-from safedeploy.data.samples import Samples
+from safedeploy.data.samples import Samples, joined
 from safedeploy.methods.base import Context
 from safedeploy.roc import auc
 from safedeploy.seeds import numpy_generator
@@ -42,7 +43,7 @@ class Effort:
     reference_epochs: float = 0.25
 
 
-class Tester:
+class Tester(ABC):
     """A tester overrides `observe` and `judge`, and the rest where it is more than a formula."""
 
     inner = False  # whether it reads features, which then give the logits too
@@ -52,25 +53,25 @@ class Tester:
     def __init__(self, known: Known, context: Context, effort: Effort) -> None:
         self.known, self.context, self.effort = known, context, effort
 
-    def begin(self, artifact: Artifact) -> None:
+    def begin(self, artifact: Artifact) -> None:  # noqa: B027 (most testers make nothing)
         """Before the first step: what is made once. Raises UserError where `artifact`, untrained, cannot be tested."""
 
+    @abstractmethod
     def observe(self, artifact: Artifact) -> Any:
         """What is wanted of a candidate, whose weights are in `artifact` now and not when it is judged."""
-        raise NotImplementedError
 
+    @abstractmethod
     def judge(self, observed: Sequence[Any]) -> list[float]:
         """The attack's success on each candidate: ½ is chance, 1 is certainty, and below ½ is chance too.
 
         All of one test come together, so that one fit serves all and all meet the same attacker.
         """
-        raise NotImplementedError
 
     def state(self) -> dict[str, Any]:
         """What a resumed run needs: tensors, numbers, strings and containers of them."""
         return {}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:  # noqa: B027 (most keep nothing)
         """Take back what `state` gave; `begin` is not called."""
 
     def success(self, scores: NDArray[np.float64]) -> float:
@@ -88,22 +89,9 @@ def divide(context: Context, samples: int) -> Known:
 
 def some(side: Samples, most: int, seed: int) -> Samples:
     """At most `most` samples, drawn by seed."""
-    return rows(side, numpy_generator(seed, "safety test").permutation(len(side.y))[:most])
-
-
-def rows(side: Samples, chosen: NDArray[Any] | slice) -> Samples:
-    """These samples with everything that is kept of each."""
-    parts = {field.name: getattr(side, field.name) for field in fields(side)}
-    return replace(side, **{name: part[chosen] for name, part in parts.items() if part is not None})
-
-
-def joined(first: Samples, second: Samples) -> Samples:
-    """One after the other, with everything that is kept of each."""
-    parts = {field.name: (getattr(first, field.name), getattr(second, field.name)) for field in fields(first)}
-    there = {name: np.concatenate(pair) for name, pair in parts.items() if all(part is not None for part in pair)}
-    return replace(first, **there)
+    return side.at(numpy_generator(seed, "safety test").permutation(len(side.y))[:most])
 
 
 def _halves(side: Samples, samples: int, seed: int) -> tuple[Samples, Samples]:
     drawn = some(side, 2 * min(samples, len(side.y) // 2), seed)
-    return rows(drawn, slice(0, None, 2)), rows(drawn, slice(1, None, 2))
+    return drawn.at(slice(0, None, 2)), drawn.at(slice(1, None, 2))

@@ -1,5 +1,6 @@
 """What the neural testers share: an attacker kept warm from test to test, and fitted once for all candidates."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -51,9 +52,9 @@ class NeuralTester(Tester):
             self.network = self.make(self.like(state["network"]))
             self.network.load_state_dict(state["network"])
 
+    @abstractmethod
     def like(self, weights: dict[str, torch.Tensor]) -> neural.Inputs:
         """Inputs as wide as those that a network of these weights takes."""
-        raise NotImplementedError
 
 
 def _pool(parts: Sequence[neural.Inputs]) -> neural.Inputs:

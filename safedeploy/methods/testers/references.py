@@ -11,11 +11,11 @@ from safedeploy.artifacts.torch import TorchArtifact
 from safedeploy.attacks.membership.signals import scaled_logit
 from safedeploy.attacks.references import References
 from safedeploy.data.halves import half
-from safedeploy.data.samples import Samples, content_digests
+from safedeploy.data.samples import Samples, content_digests, joined
 from safedeploy.methods.base import Context
 from safedeploy.methods.set import SetOptions
 from safedeploy.methods.set import make as make_set
-from safedeploy.methods.testers.base import Effort, Known, joined
+from safedeploy.methods.testers.base import Effort, Known
 from safedeploy.models.init import initial_model
 from safedeploy.seeds import derive
 from safedeploy.training.device import make_accelerator
@@ -75,7 +75,7 @@ def _hooks(context: Context, effort: Effort, seed: int) -> Hooks:
 
 
 def _tested(known: Known) -> Samples:
-    return joined(joined(known.members, known.nonmembers), known.judged)
+    return joined(known.members, known.nonmembers, known.judged)
 
 
 def _rows(samples: Samples, pool: Samples) -> Sequence[int]:
