@@ -55,13 +55,20 @@ def make_recipe(
     source = data or content.get("data", {}).get("source", "digits")
     published = (model or content.get("model", {}).get("name", "")).startswith(PREFIX)
     usual = defaults(source, text=bool(text or content.get("data", {}).get("text")), published=published)
-    method = method or content.get("method", {}).get("name", "safecompress")
+    crossfit, density_there = usual.pop("crossfit"), usual.pop("density")
+    asked = method or content.get("method", {}).get("name")
+    method = asked or "safecompress"
     filled: dict[str, Any] = {
         "data": {"source": source},
-        "model": {"name": usual["model"]},
-        "method": {"name": method, "density": 1.0 if method == "dense" else usual["density"]},
-        "training": {key: value for key, value in usual.items() if key not in ("model", "density")},
+        "model": {"name": usual.pop("model")},
+        "method": {"name": method, "density": 1.0 if method == "dense" else density_there},
+        "training": usual,
     }
+    if asked is None:
+        filled["method"]["options"] = {} if attacker else {"testers": ["rmia"]}
+        # teachers that begin with weights which may have seen the members hide nobody
+        begun = init or content.get("model", {}).get("init")
+        filled["method"]["defences"] = {} if begun else {"crossfit": crossfit}
     for section, values in content.items():
         filled[section] = {**filled.get(section, {}), **values} if isinstance(values, dict) else values
     flags = {"attacker": attacker, "min_max": min_max}

@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict
 from safedeploy.data.samples import Samples
 from safedeploy.recipe import ModelRecipe, Structure, TrainingRecipe
 
+LEAST_EPOCHS = 10  # of models that are asked about others' samples, or the run's: what learned less tells little
+
 
 class Options(BaseModel):
     """Base of the options of a method or a defence; an unknown one is an error.
@@ -31,3 +33,9 @@ class Context:
     structure: Structure = "irregular"
     model: ModelRecipe = field(default_factory=ModelRecipe)
     training: TrainingRecipe = field(default_factory=TrainingRecipe)
+
+
+def shorter(recipe: TrainingRecipe, share: float) -> TrainingRecipe:
+    """`share` of its epochs, at least LEAST_EPOCHS of them or all."""
+    epochs = max(round(share * recipe.epochs), min(LEAST_EPOCHS, recipe.epochs))
+    return recipe.model_copy(update={"epochs": epochs})

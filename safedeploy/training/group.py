@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,9 @@ from safedeploy.training.stacked import Stack, can_stack
 # Parameters of one stack, by benchmarks/README.md: on a CPU weights, gradients and momentum should stay in its caches.
 PARAMETERS = {"cpu": 1_250_000, "cuda": 100_000_000, "mps": 100_000_000}
 MODELS = 64
+
+# Whether a training's own hooks are training others: the cores already have a group each.
+nested: ContextVar[bool] = ContextVar("nested", default=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,16 +71,20 @@ def train_group(
     accelerator = make_accelerator(recipe.device, recipe.precision)
     x, y = (part.to(accelerator.device) for part in pool)
     rows = [torch.from_numpy(job.rows).to(accelerator.device) for job in jobs]
-    with limited(suitable(jobs[0].parameters)), torch.random.fork_rng(devices=[]):
-        for job in jobs:
-            job.module.to(accelerator.device)
-        if len(jobs) == 1:
-            _alone(jobs[0], x[rows[0]], y[rows[0]], recipe, accelerator, told)
-        else:
-            modules, hooks, seeds = zip(*((job.module, job.hooks, job.seed) for job in jobs), strict=True)
-            stack = Stack(modules, x, y, rows, hooks, recipe, seeds, accelerator)
-            stack.run(lambda: told(len(jobs)))
-            stack.release()
+    outside = nested.set(True)
+    try:
+        with limited(suitable(jobs[0].parameters)), torch.random.fork_rng(devices=[]):
+            for job in jobs:
+                job.module.to(accelerator.device)
+            if len(jobs) == 1:
+                _alone(jobs[0], x[rows[0]], y[rows[0]], recipe, accelerator, told)
+            else:
+                modules, hooks, seeds = zip(*((job.module, job.hooks, job.seed) for job in jobs), strict=True)
+                stack = Stack(modules, x, y, rows, hooks, recipe, seeds, accelerator)
+                stack.run(lambda: told(len(jobs)))
+                stack.release()
+    finally:
+        nested.reset(outside)
     for job in jobs:
         job.module.cpu()
 

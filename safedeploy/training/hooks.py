@@ -13,6 +13,7 @@ class Hooks:
     """Does nothing anywhere: dense training. A method, or a defence beside it, overrides the moments it needs."""
 
     alone: str | None = None  # why it cannot train beside others in one pass, as what ends by itself cannot
+    weight_decay: float | None = None  # in place of the recipe's
 
     def check(self, module: "nn.Module") -> None:
         """Before anything is written: raises UserError where this fresh module cannot be trained so."""

@@ -48,7 +48,7 @@ class Training:
     mean_loss: Tensor = field(default_factory=lambda: torch.zeros(()))  # of the last complete epoch
 
     def __post_init__(self) -> None:
-        self.optimizer = make_optimizer(self.module.parameters(), self.recipe)
+        self.optimizer = make_optimizer(self.module.parameters(), self.recipe, self.hooks.weight_decay)
         self.scaler = getattr(self.accelerator, "scaler", None)
         self.parameters = dict(self.module.named_parameters())
         self._order: tuple[int, Tensor] | None = None

@@ -14,7 +14,7 @@ from safedeploy.errors import UserError
 from safedeploy.recipe import TrainingRecipe
 from safedeploy.threads import SMALL
 from safedeploy.training.device import make_accelerator
-from safedeploy.training.group import Job, groups, train_group
+from safedeploy.training.group import Job, groups, nested, train_group
 from safedeploy.training.hooks import Hooks
 from safedeploy.training.workers import Workers, cores
 
@@ -50,7 +50,8 @@ def train_many(
     waiting = deque(groups(jobs, recipe, device))
     events: SimpleQueue[tuple[str, Any]] = SimpleQueue()  # what workers report is acted on in this thread
     left, done, total = len(waiting), 0, sum(job.steps(recipe) for job in jobs)
-    count = (processes or cores()) if device == "cpu" and jobs and jobs[0].parameters < SMALL else 1
+    beside = device == "cpu" and jobs and jobs[0].parameters < SMALL and not nested.get()
+    count = (processes or cores()) if beside else 1
     workers: Workers | None = None
     started = monotonic()
 
@@ -84,8 +85,8 @@ def train_many(
         if workers is None and count > 1 and waiting:
             passed = monotonic() - started
             if processes or (passed > JUDGED and passed * (total - done) / done > WORTH):
-                beside = min(count - 1, len(waiting))
-                workers = Workers(beside, jobs, pool, recipe, take, lambda *event: events.put(event))
+                others = min(count - 1, len(waiting))
+                workers = Workers(others, jobs, pool, recipe, take, lambda *event: events.put(event))
 
     try:
         while left:

@@ -47,9 +47,11 @@ class Sgd(torch.optim.SGD):
         return [self.state[weight]["momentum_buffer"] for weight in gradients]
 
 
-def make_optimizer(parameters: Iterable[nn.Parameter], recipe: TrainingRecipe) -> torch.optim.Optimizer:
-    """AdamW takes the recipe's momentum as its β₁."""
-    rate, decay = recipe.learning_rate, recipe.weight_decay
+def make_optimizer(
+    parameters: Iterable[nn.Parameter], recipe: TrainingRecipe, weight_decay: float | None = None
+) -> torch.optim.Optimizer:
+    """`weight_decay`: in place of the recipe's. AdamW takes the recipe's momentum as its β₁."""
+    rate, decay = recipe.learning_rate, recipe.weight_decay if weight_decay is None else weight_decay
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(parameters, lr=rate, betas=(recipe.momentum, SECOND), weight_decay=decay)
     return Sgd(parameters, lr=rate, momentum=recipe.momentum, weight_decay=decay, nesterov=recipe.momentum > 0)

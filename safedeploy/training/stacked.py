@@ -68,7 +68,7 @@ class Stack:
             self.parameters.values(),
             lr=recipe.learning_rate,
             momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
+            weight_decay=recipe.weight_decay if hooks[0].weight_decay is None else hooks[0].weight_decay,
             nesterov=recipe.momentum > 0,
             fused=True,
         )

@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 
 
 class Together(Hooks):
-    """Every part's moments, in the order of `parts`; of `choose` and `loss` the first that answers."""
+    """Every part's moments, in the order of `parts`; of `choose`, `loss` and `weight_decay` the first that answers."""
 
     def __init__(self, parts: Mapping[str, Hooks]) -> None:
         self.parts = dict(parts)
         self.alone = next((part.alone for part in self.parts.values() if part.alone), None)
+        decays = (part.weight_decay for part in self.parts.values())
+        self.weight_decay = next((decay for decay in decays if decay is not None), None)
 
     def check(self, module: "nn.Module") -> None:
         for part in self.parts.values():

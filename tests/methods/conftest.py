@@ -71,7 +71,37 @@ def train(folder, hooks, recipe=RECIPE, seed=0):
     )
 
 
+class CutOff(Exception):  # noqa: N818
+    """What ends a training in the middle, as a kill would."""
+
+
+def cut_off(hooks, step):
+    """`hooks`, which do at `step` what they do and then raise `CutOff`."""
+    after_step = hooks.after_step
+
+    def stop(training):
+        after_step(training)
+        if training.step >= step:
+            raise CutOff
+
+    hooks.after_step = stop
+    return hooks
+
+
+def assert_same_weights(wanted, found):
+    """Tensors by name: the same names, and the same bits."""
+    assert found.keys() == wanted.keys()
+    assert [name for name in wanted if not torch.equal(wanted[name], found[name])] == []
+
+
+def assert_same_bits(whole, resumed):
+    """Two that `train` made have the same weights, masks and log."""
+    assert_same_weights(whole.weights, resumed.weights)
+    assert_same_weights(whole.masks, resumed.masks)
+    assert resumed.text == whole.text
+
+
 @pytest.fixture(scope="session")
 def toy():
-    functions = (samples, network, context, tensors, method, train)
-    return SimpleNamespace(**{function.__name__: function for function in functions}, recipe=RECIPE, classes=CLASSES)
+    parts = (samples, network, context, tensors, method, train, CutOff, cut_off, assert_same_weights, assert_same_bits)
+    return SimpleNamespace(**{part.__name__: part for part in parts}, recipe=RECIPE, classes=CLASSES)

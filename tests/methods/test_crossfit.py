@@ -128,7 +128,7 @@ def test_teachers_cannot_memorise_for_their_members(toy, begun):
     x, _ = toy.tensors(toy.samples(150, 0))
     y = torch.randint(toy.classes, (150,), generator=torch.Generator().manual_seed(0))
     events = []
-    training = begun(x, y, recipe=RECIPE.model_copy(update={"epochs": 60}), log=events.append)
+    training = begun(x, y, {"teacher_epochs": 60}, log=events.append)
     right = float((training.targets.argmax(1) == y).double().mean())
     assert events == [{"event": "teachers", "folds": 5, "accuracy_out_of_fold": [right]}]
     assert right < 1 / 3 + 3 * math.sqrt(2 / 9 / 150)
@@ -172,14 +172,58 @@ def test_repeats_average_teachers_of_other_folds_and_the_theorem_still_holds(toy
 def test_teachers_that_were_taught_so_themselves_keep_the_theorem(toy, begun):
     """Each of the second generation is a student of teachers that saw neither its fold nor the member they answer."""
     x, y = toy.tensors(toy.samples(100, 0))
-    options = {"folds": 2, "generations": 2}
-    first, second = begun(x, y, {"folds": 2}).targets, begun(x, y, options).targets
+    options = {"folds": 3, "generations": 2}
+    first, second = begun(x, y, {"folds": 3}).targets, begun(x, y, options).targets
     assert not torch.allclose(first, second)
     flipped = y.clone()
     flipped[7] = (y[7] + 1) % toy.classes
     after = begun(x, flipped, options).targets
     assert torch.equal(after[7], second[7])
     assert not torch.equal(after, second)
+
+
+def test_two_generations_by_hand(toy, begun):
+    """Of three folds: three first teachers that saw one each, and learned labels; three that learned from those."""
+    x, y = toy.tensors(toy.samples(90, 0))
+    targets = begun(x, y, {"folds": 3, "generations": 2}).targets
+    fold, seeds = divide(content_digests(x.numpy()), 3, derive(0, "folds", 0)), derive(0, "teachers", 0)
+
+    def taught(out, lessons):
+        inside, seed = torch.from_numpy(np.flatnonzero(~np.isin(fold, out))), derive(seeds, *out)
+        module = build_model("mlp", (10,), toy.classes, seed)
+        recipe = RECIPE if lessons is None else RECIPE.model_copy(update={"weight_decay": 0.0})
+        alone = Training(module, x[inside], y[inside], recipe, seed, make_accelerator("cpu", "float32"), Hooks(), print)
+        alone.targets = lessons if lessons is None else lessons[inside]
+        train(alone, after_epoch=Training.require_finite)
+        return predict(module, x).softmax(1)
+
+    first = {out: taught(out, None) for out in ((0, 1), (0, 2), (1, 2))}
+    for number in range(3):
+        lessons = torch.full((90, toy.classes), torch.nan)
+        for other in {0, 1, 2} - {number}:
+            lessons[fold == other] = first[tuple(sorted((number, other)))][fold == other]
+        unseen = fold == number
+        assert torch.allclose(targets[unseen], taught((number,), lessons)[unseen], atol=1e-4)
+
+
+def test_who_is_taught_has_a_weight_decay_of_its_own(toy, begun):
+    """Those who learn labels keep the recipe's: the first generation's answers do not depend on it."""
+    x, y = toy.tensors(toy.samples(100, 0))
+    plain, decayed = (begun(x, y, {"weight_decay": decay}) for decay in (0.0, 0.3))
+    assert (plain.optimizer.param_groups[0]["weight_decay"], decayed.optimizer.param_groups[0]["weight_decay"]) == (
+        0,
+        0.3,
+    )
+    assert RECIPE.weight_decay > 0
+    assert torch.equal(plain.targets, decayed.targets)
+    twice = [begun(x, y, {"weight_decay": decay, "generations": 2}).targets for decay in (0.0, 0.3)]
+    assert not torch.allclose(*twice)
+
+
+def test_more_generations_than_folds_can_leave_out_is_one_line(crossfit):
+    with pytest.raises(UserError, match=r"--defence crossfit: generations 2 want more than 2 folds") as caught:
+        crossfit({"folds": 2, "generations": 2})
+    assert "\n" not in str(caught.value)
 
 
 def test_convolutions_with_augmentation_teach_too(toy, begun):
@@ -206,29 +250,14 @@ def test_progress_grows_through_teachers_and_student_to_the_whole(toy, crossfit)
 
 @pytest.mark.parametrize("method", ["dense", "set", "rigl", "safecompress", "magnitude"])
 def test_a_run_that_is_cut_off_ends_with_the_same_bits(toy, crossfit, tmp_path, method):
-    class CutOff(Exception):  # noqa: N818
-        pass
-
-    def cut(hooks, step):
-        plain = hooks.after_step
-
-        def after_step(training):
-            plain(training)
-            if training.step == step:
-                raise CutOff
-
-        hooks.after_step = after_step
-        return hooks
-
     def hooks():
         return crossfit({"folds": 2}, method, members=60)
 
     whole = toy.train(tmp_path / "whole", hooks())
-    with pytest.raises(CutOff):
-        toy.train(tmp_path / "cut", cut(hooks(), 33))
+    with pytest.raises(toy.CutOff):
+        toy.train(tmp_path / "cut", toy.cut_off(hooks(), 33))
     resumed = toy.train(tmp_path / "cut", hooks())
-    assert all(torch.equal(resumed.weights[name], value) for name, value in whole.weights.items())
-    assert resumed.text == whole.text
+    toy.assert_same_bits(whole, resumed)
     assert [event["event"] for event in whole.events].count("teachers") == 1
 
 

@@ -53,7 +53,7 @@ def test_references_are_trained_on_complementary_halves_of_known_samples_alone(t
         seen.append((jobs, pool, recipe))
         original(jobs, pool, recipe, told)
 
-    monkeypatch.setattr("safedeploy.methods.testers.references.train_group", watch)
+    monkeypatch.setattr("safedeploy.training.many.train_group", watch)
     longer = replace(context, training=toy.recipe.model_copy(update={"epochs": 24}))
     test = SafetyTest(longer, ["rmia", "lira"], 50, Effort(references=4, reference_epochs=0.5))
     test.begin(toy.network())

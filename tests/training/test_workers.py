@@ -104,6 +104,27 @@ def test_closing_ends_a_worker_in_the_middle_of_its_training(small):
     assert monotonic() - started < 20
 
 
+def test_trainings_that_a_training_needs_start_no_workers_of_their_own(small, monkeypatch):
+    """A defence's teachers, say, where reference models train: every core has one of those already."""
+
+    class Needs(Hooks):
+        def begin(self, training):
+            apart = [nn.Linear(12, 4) for _ in range(2)]
+            train_many(apart, pool, [np.arange(50)] * 2, [Alone(), Alone()], RECIPE, [0, 1], processes=2)
+
+    class Alone(Hooks):
+        alone = "it says so"
+
+    def started(*given):
+        raise RuntimeError
+
+    pool = small.blobs(100)
+    monkeypatch.setattr("safedeploy.training.many.Workers", started)
+    train_group([Job(nn.Linear(12, 4), np.arange(80), Needs(), 0)], pool, RECIPE, lambda steps: None)
+    with pytest.raises(RuntimeError):
+        Needs().begin(None)
+
+
 @pytest.mark.slow
 def test_many_in_two_processes_get_the_weights_they_get_in_one(small):
     """Convolutions are not stacked on a CPU: eight groups, some of them trained beside this process."""

@@ -4,31 +4,38 @@ and a member is taught that teacher's answer: nothing it learns was determined b
 The idea is Split-AI with self-distillation, SELENA (Tang et al., USENIX Security 2022), with folds in place of random
 subsets. Why it hides members: with `weight` 1 a member's target is a function of its input and the others alone.
 
-What is left to an attacker is that a student's answer on a member is a teacher's, and its answer on a stranger its own.
-With two `generations` teachers are cross-fitted students themselves, and the two are drawn alike.
+Two things are left to an attacker. A member's neighbours are taught by teachers that know its label, and its own answer
+is a teacher's where a stranger's is a student's. With two `generations` teachers are cross-fitted students themselves:
+of each pair of folds a first teacher saw neither, so the label is two lessons away, and both answers are students'.
 """
 
+from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import replace
+from itertools import combinations
+from math import comb
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from safedeploy.data.samples import content_digests
 from safedeploy.data.split import Indices
 from safedeploy.errors import UserError
-from safedeploy.methods.base import Context, Options
-from safedeploy.methods.defences.taught import mixed
+from safedeploy.methods.base import Context, Options, shorter
+from safedeploy.methods.defences.taught import Taught, mixed
 from safedeploy.models.init import initial_model
 from safedeploy.recipe import ModelRecipe, TrainingRecipe
 from safedeploy.seeds import derive, numpy_generator
 from safedeploy.training.evaluate import predict
-from safedeploy.training.group import Job, groups, train_group
 from safedeploy.training.hooks import Hooks
 from safedeploy.training.loop import Training
+from safedeploy.training.many import train_many
+
+TEACHER_EPOCHS = 1 / 3  # of the run's: as good a frontier as all of them for a third of the cost (docs/methods.md)
+
+Lessons = dict[tuple[int, ...], Tensor]  # (n, classes), for who sees none of these folds
 
 
 class CrossFitOptions(Options):
@@ -45,15 +52,29 @@ class CrossFitOptions(Options):
         1.0, gt=0, le=1, description="the teacher's share of what is taught; the rest is the label, which leaks"
     )
     temperature: float = Field(1.0, gt=0, description="what the teacher's logits are divided by")
+    weight_decay: float = Field(
+        0.0,
+        ge=0,
+        description="of who is taught, in place of the recipe's: who does not fit a member's own lesson answers as its"
+        " neighbours' teachers do, and those know its label",
+    )
     teacher_model: str | None = Field(None, description="a model for the teachers; by default the run's own, dense")
-    teacher_epochs: int | None = Field(None, ge=1, description="of the teachers' training; by default the recipe's")
+    teacher_epochs: int | None = Field(
+        None, ge=1, description="of the teachers' training; by default a third of the recipe's, but at least 10 or all"
+    )
+
+    @model_validator(mode="after")
+    def _someone_is_left(self) -> "CrossFitOptions":
+        if self.generations >= self.folds:
+            raise ValueError(f"generations {self.generations} want more than {self.folds} folds: raise crossfit.folds")
+        return self
 
 
 class CrossFit(Hooks):
     """The teachers train in `begin`, by the run's own recipe and dense: a kill before it ends loses what they did."""
 
     def __init__(self, options: CrossFitOptions, context: Context) -> None:
-        self.options, self.context, self.seed = options, context, context.seed
+        self.options, self.seed, self.weight_decay = options, context.seed, options.weight_decay
         self.classes, self.input_shape = context.classes, context.input_shape
         other = options.teacher_model
         self.model = context.model if other is None else ModelRecipe(name=other)
@@ -65,59 +86,72 @@ class CrossFit(Hooks):
     def begin(self, training: Training) -> None:
         x = training.inputs(torch.arange(len(training.y), device=training.y.device))
         digests = content_digests(x.numpy(force=True))
-        recipe = training.recipe
+        recipe = shorter(training.recipe, TEACHER_EPOCHS)
         if self.options.teacher_epochs is not None:
             recipe = recipe.model_copy(update={"epochs": self.options.teacher_epochs})
-        told = self._telling(training, recipe)
-        lessons, right = [], []
-        for repeat in range(self.options.repeats):
-            fold = divide(digests, self.options.folds, derive(self.seed, "folds", repeat))
-            answers = self._answers(x, training.y, fold, recipe, derive(self.seed, "teachers", repeat), told)
-            lessons.append(mixed(answers, training.y, self.options.weight, self.options.temperature))
-            right.append(float((answers.argmax(1) == training.y).double().mean()))
-        training.targets = torch.stack(lessons).mean(0)
+        repeats = range(self.options.repeats)
+        folds = [divide(digests, self.options.folds, derive(self.seed, "folds", repeat)) for repeat in repeats]
+        lessons: list[Lessons] = [{} for _ in repeats]
+        for level, progress in self._levels(training, recipe):
+            lessons = self._level(level, lessons, folds, (x, training.y), recipe, progress)
+        targets = [taught[()] for taught in lessons]
+        training.targets = torch.stack(targets).mean(0)
+        right = [float((taught.argmax(1) == training.y).double().mean()) for taught in targets]
         training.log({"event": "teachers", "folds": self.options.folds, "accuracy_out_of_fold": right})
 
-    def _telling(self, training: Training, recipe: TrainingRecipe) -> Callable[[int], None]:
-        """Hears of teachers' steps and tells how far the whole training is."""
-        share = (self.options.folds - 1) / self.options.folds
-        each = recipe.epochs * max(1, int(share * len(training.y)) // recipe.batch_size)
-        teachers, done = self.options.repeats * self.options.folds, 0
-        ahead, work = teachers * each, sum(teachers**level for level in range(1, self.options.generations + 1)) * each
-        training.beginning = work / (work + training.total_steps)
+    def _levels(self, training: Training, recipe: TrainingRecipe) -> list[tuple[int, Callable[[float], None]]]:
+        """How many folds the teachers of each generation leave out, the first first, and who hears how far it is."""
+        folds, members, batch = self.options.folds, len(training.y), recipe.batch_size
+        levels = range(self.options.generations, 0, -1)
+        each = [max(1, members * (folds - level) // folds // batch) * recipe.epochs for level in levels]
+        steps = [self.options.repeats * comb(folds, level) * its for level, its in zip(levels, each, strict=True)]
+        whole = sum(steps) + training.total_steps
+        training.beginning = sum(steps) / whole
 
-        def told(steps: int) -> None:
-            nonlocal done
-            done += steps
-            training.tell(training.beginning * min(1.0, done / ahead))
+        def heard(before: int, its: int) -> Callable[[float], None]:
+            return lambda share: training.tell((before + its * share) / whole)
 
-        return told
+        return [(level, heard(sum(steps[:k]), steps[k])) for k, level in enumerate(levels)]
 
-    def _answers(
-        self, x: Tensor, y: Tensor, fold: Indices, recipe: TrainingRecipe, seed: int, told: Callable[[int], None]
-    ) -> Tensor:
-        """Logits (n, classes), each member's from the teacher that never saw it."""
-        jobs = [self._job(fold != number, derive(seed, number)) for number in range(self.options.folds)]
-        answers = x.new_empty(len(y), self.classes)
-        for group in groups(jobs, recipe, x.device.type):
-            try:
-                train_group([jobs[number] for number in group], (x, y), recipe, told)
-            except UserError as error:
-                raise UserError(f"--defence crossfit, its teachers: {error}") from None
-            for number in group:
-                unseen = torch.from_numpy(np.flatnonzero(fold == number)).to(x.device)
-                teacher = jobs[number].module.to(x.device)
-                answers[unseen] = predict(teacher, x[unseen]).float()
-                teacher.cpu()
-        return answers
+    def _level(
+        self,
+        level: int,
+        lessons: list[Lessons],
+        folds: list[Indices],
+        pool: tuple[Tensor, Tensor],
+        recipe: TrainingRecipe,
+        progress: Callable[[float], None],
+    ) -> list[Lessons]:
+        """Train one teacher for every `level` folds that it does not see; what those are taught who see one more.
 
-    def _job(self, inside: NDArray[np.bool_], seed: int) -> Job:
-        module = initial_model(self.model, self.input_shape, self.classes, seed)
-        hooks = Hooks()
-        if self.options.generations > 1:
-            taught = self.options.model_copy(update={"generations": self.options.generations - 1})
-            hooks = CrossFit(taught, replace(self.context, seed=seed))
-        return Job(module, np.flatnonzero(inside), hooks, seed)
+        Of all repeats at once. A member of fold i is answered, for a student without the folds S, by the teacher
+        without S and i, which was taught as this student is.
+        """
+        x, y = pool
+        unseen = [
+            (repeat, out) for repeat in range(len(folds)) for out in combinations(range(self.options.folds), level)
+        ]
+        seeds = [derive(derive(self.seed, "teachers", repeat), *out) for repeat, out in unseen]
+        modules = [initial_model(self.model, self.input_shape, self.classes, seed) for seed in seeds]
+        rows = [np.flatnonzero(~np.isin(folds[repeat], out)) for repeat, out in unseen]
+        hooks = [
+            Taught(lessons[repeat][out][members], self.options.weight_decay) if out in lessons[repeat] else Hooks()
+            for (repeat, out), members in zip(unseen, rows, strict=True)
+        ]
+        try:
+            train_many(modules, pool, rows, hooks, recipe, seeds, progress=progress)
+        except UserError as error:
+            raise UserError(f"--defence crossfit, its teachers: {error}") from None
+        answers: list[Lessons] = [defaultdict(lambda: x.new_empty(len(y), self.classes)) for _ in folds]
+        for (repeat, out), module in zip(unseen, modules, strict=True):
+            teacher = module.to(x.device)
+            for number in out:
+                its = torch.from_numpy(np.flatnonzero(folds[repeat] == number)).to(x.device)
+                fewer = tuple(other for other in out if other != number)
+                answers[repeat][fewer][its] = predict(teacher, x[its]).float()
+            teacher.cpu()
+        weight, temperature = self.options.weight, self.options.temperature
+        return [{out: mixed(logits, y, weight, temperature) for out, logits in its.items()} for its in answers]
 
 
 def divide(digests: NDArray[np.bytes_], folds: int, seed: int) -> Indices:

@@ -12,17 +12,14 @@ from safedeploy.attacks.membership.signals import scaled_logit
 from safedeploy.attacks.references import References
 from safedeploy.data.halves import half
 from safedeploy.data.samples import Samples, content_digests, joined
-from safedeploy.methods.base import Context
+from safedeploy.methods.base import Context, shorter
 from safedeploy.methods.set import SetOptions
 from safedeploy.methods.set import make as make_set
 from safedeploy.methods.testers.base import Effort, Known
 from safedeploy.models.init import initial_model
 from safedeploy.seeds import derive
-from safedeploy.training.device import make_accelerator
-from safedeploy.training.group import Job, groups, train_group
 from safedeploy.training.hooks import Hooks
-
-LEAST_EPOCHS = 10  # of theirs, or the run's: what they have not learnt yet, the candidate knows, member or not
+from safedeploy.training.many import train_many
 
 
 def train_references(known: Known, context: Context, effort: Effort) -> References:
@@ -32,26 +29,15 @@ def train_references(known: Known, context: Context, effort: Effort) -> Referenc
     ones, as in the audit. They are stacked where that pays.
     """
     pool = joined(context.members, context.nonmembers)
-    recipe = context.training
-    epochs = max(round(effort.reference_epochs * recipe.epochs), min(LEAST_EPOCHS, recipe.epochs))
-    recipe = recipe.model_copy(update={"epochs": epochs})
+    recipe = shorter(context.training, effort.reference_epochs)
     inside = [half(pool.y, k, derive(context.seed, "tester references")) for k in range(effort.references)]
     seeds = [derive(context.seed, "tester reference", k) for k in range(effort.references)]
-    jobs = [
-        Job(
-            initial_model(context.model, context.input_shape, context.classes, seed),
-            np.flatnonzero(chosen),
-            _hooks(context, effort, seed),
-            seed,
-        )
-        for chosen, seed in zip(inside, seeds, strict=True)
-    ]
-    device = make_accelerator(recipe.device, recipe.precision).device.type
+    modules = [initial_model(context.model, context.input_shape, context.classes, seed) for seed in seeds]
+    hooks = [_hooks(context, effort, seed) for seed in seeds]
     tensors = torch.from_numpy(pool.x), torch.from_numpy(pool.y)
-    for group in groups(jobs, recipe, device):
-        train_group([jobs[k] for k in group], tensors, recipe, lambda steps: None)
+    train_many(modules, tensors, [np.flatnonzero(chosen) for chosen in inside], hooks, recipe, seeds)
     tested = _tested(known)
-    asked = [TorchArtifact(job.module, "reference", context.input_shape, context.classes) for job in jobs]
+    asked = [TorchArtifact(module, "reference", context.input_shape, context.classes) for module in modules]
     phi = np.stack([scaled_logit(reference.logits(tested.x), tested.y) for reference in asked])[:, :, None]
     rows = _rows(tested, pool)
     return References(content_digests(tested.x), tested.y, phi, np.stack(inside)[:, rows])

@@ -1,0 +1,49 @@
+"""What a recipe holds where little was said."""
+
+import pytest
+
+from safedeploy.compose import make_recipe
+
+TWICE = {"crossfit": {"generations": 2, "repeats": 2}}
+
+
+def test_nothing_said_is_safecompress_tested_by_rmia_and_taught_by_teachers():
+    method = make_recipe().method
+    assert (method.name, method.options, method.defences) == ("safecompress", {"testers": ["rmia"]}, TWICE)
+
+
+@pytest.mark.parametrize("name", ["safecompress", "set", "dense"])
+def test_a_method_that_is_asked_for_comes_alone(name, tmp_path):
+    assert make_recipe(method=name).method.defences == {}
+    (tmp_path / "r.toml").write_text(f"[method]\nname = '{name}'\ndensity = 1.0\n")
+    method = make_recipe(tmp_path / "r.toml").method
+    assert (method.options, method.defences) == ({}, {})
+
+
+def test_what_is_said_takes_the_place_of_its_own_part_alone(tmp_path):
+    assert make_recipe(defences=["relaxloss"]).method.defences == {"relaxloss": {}}
+    assert make_recipe(options={"crossfit.repeats": 1}).method.defences == {
+        "crossfit": {"generations": 2, "repeats": 1}
+    }
+    assert make_recipe(options={"testers": ["lira"]}).method.options == {"testers": ["lira"]}
+    (tmp_path / "r.toml").write_text("[method]\ndensity = 0.3\n[method.defences]\n")
+    method = make_recipe(tmp_path / "r.toml").method
+    assert (method.density, method.defences, method.options) == (0.3, {}, {"testers": ["rmia"]})
+
+
+def test_the_papers_attackers_test_alone_where_they_are_asked_for():
+    assert make_recipe(attacker="both").method.options == {"attacker": "both"}
+
+
+def test_weights_that_may_have_seen_the_members_bring_no_teachers(tmp_path):
+    """They would begin with them too, and a teacher that knows everybody hides nobody."""
+    assert make_recipe(init="torchvision:resnet18").method.defences == {}
+    (tmp_path / "r.toml").write_text("[model]\nname = 'mlp'\ninit = 'hf:some/one'\n")
+    assert make_recipe(tmp_path / "r.toml").method.defences == {}
+
+
+@pytest.mark.parametrize(
+    ("data", "options"), [("cifar10", {}), ("ag-news", {}), ("own.npz", TWICE["crossfit"]), (".", {})]
+)
+def test_teachers_that_cost_much_come_once(data, options):
+    assert make_recipe(data=data).method.defences == {"crossfit": options}
