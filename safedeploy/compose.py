@@ -68,7 +68,7 @@ def make_recipe(
         filled["method"]["options"] = {} if attacker else {"testers": ["rmia"]}
         # teachers that begin with weights which may have seen the members hide nobody
         begun = init or content.get("model", {}).get("init")
-        filled["method"]["defences"] = {} if begun else {"crossfit": crossfit}
+        filled["method"]["defences"] = {} if begun or crossfit is None else {"crossfit": crossfit}
     for section, values in content.items():
         filled[section] = {**filled.get(section, {}), **values} if isinstance(values, dict) else values
     flags = {"attacker": attacker, "min_max": min_max}

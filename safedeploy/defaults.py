@@ -6,12 +6,13 @@ from typing import Any
 # Where teachers cost little they are two generations of them: on the frontier of benchmarks/README.md.
 _TWICE = {"crossfit": {"generations": 2, "repeats": 2}}
 _ONCE: dict[str, Any] = {"crossfit": {}}
+_NEVER = {"crossfit": None}  # so few that teachers without a fold know too little
 _CIFAR = {**_ONCE, "model": "resnet18", "epochs": 100, "batch_size": 128, "learning_rate": 0.1, "augment": "crop-flip"}
 _ADAMW = {**_ONCE, "optimizer": "adamw", "weight_decay": 0.01, "batch_size": 32, "density": 0.1}
 _TEXT = {"model": "bert-tiny", "epochs": 8, "learning_rate": 1e-3, **_ADAMW}
 _PUBLISHED = {"model": "bert-tiny", "epochs": 3, "learning_rate": 5e-5, **_ADAMW}  # Devlin et al. 2019, appendix A.3
 _DEFAULTS: dict[str, dict[str, Any]] = {
-    "digits": {**_TWICE, "model": "lenet5", "epochs": 120, "batch_size": 32, "learning_rate": 0.05, "density": 0.1},
+    "digits": {**_NEVER, "model": "lenet5", "epochs": 120, "batch_size": 32, "learning_rate": 0.05, "density": 0.1},
     "mnist": {**_TWICE, "model": "lenet5", "epochs": 30, "batch_size": 64, "learning_rate": 0.05, "density": 0.05},
     "fashion-mnist": {
         **_TWICE,
@@ -25,15 +26,15 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "cifar100": {**_CIFAR, "density": 0.1},
     "ag-news": _TEXT,
     "yelp-5": _TEXT,
-    "location30": {**_TWICE, "model": "mlp", "epochs": 60, "batch_size": 32, "learning_rate": 0.05, "density": 0.1},
+    "location30": {**_TWICE, "model": "mlp", "epochs": 60, "batch_size": 32, "learning_rate": 0.05, "density": 0.2},
 }
 _IMAGES = {**_ONCE, "model": "resnet18", "epochs": 60, "batch_size": 64, "learning_rate": 0.05, "density": 0.1}
-_ARRAYS = {**_TWICE, "model": "mlp", "epochs": 60, "batch_size": 64, "learning_rate": 0.05, "density": 0.1}
+_ARRAYS = {**_TWICE, "model": "mlp", "epochs": 60, "batch_size": 64, "learning_rate": 0.05, "density": 0.2}
 
 
 def defaults(source: str, *, text: bool = False, published: bool = False) -> dict[str, Any]:
     """For a built-in name, an image folder, or a file of arrays or a table: what is trained and how, and `crossfit`,
-    the options of that defence where no method is asked for.
+    the options of that defence where no method is asked for, or None.
 
     text: whose column of texts is read. published: for a model that comes with its weights.
     """
