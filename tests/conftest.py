@@ -1,6 +1,8 @@
 """What a user types and gets, and one small real run, for the tests of the command line and the pipeline."""
 
+import fcntl
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -114,31 +116,57 @@ def leaking(stranger: Stranger) -> Stranger:
     return stranger
 
 
+Once = Callable[[str, Callable[[Path], object]], Path]
+
+
 @pytest.fixture(scope="session")
-def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """`once(name, make)`: a folder that `make(folder)` filled, in whichever test process wanted it first."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+    def get(name: str, make: Callable[[Path], object]) -> Path:
+        folder, made = shared / name, shared / f"{name}.made"
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not made.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # what a process that failed has left
+                folder.mkdir()
+                make(folder)
+                made.touch()
+        return folder
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def trained_run(once: Once) -> Path:
     """A run that `compress` made out of digits in a few seconds. Tests copy it before they change it."""
     from safedeploy import compress
     from safedeploy.recipe import Recipe
 
-    target = tmp_path_factory.mktemp("target") / "pair.toml"
-    target.write_text(PAIR)
-    recipe = Recipe.model_validate(
-        {
-            "name": "tiny",
-            "seed": 3,
-            "target": str(target),
-            "model": {"name": "mlp"},
-            "method": {"name": "set", "density": 0.3, "options": {"interval": 20}},
-            "training": {"epochs": 12, "batch_size": 32, "learning_rate": 0.05, "device": "cpu"},
-        }
-    )
-    return compress(recipe, tmp_path_factory.mktemp("runs")).root
+    def make(folder: Path) -> None:
+        target = folder / "pair.toml"
+        target.write_text(PAIR)
+        recipe = Recipe.model_validate(
+            {
+                "name": "tiny",
+                "seed": 3,
+                "target": str(target),
+                "model": {"name": "mlp"},
+                "method": {"name": "set", "density": 0.3, "options": {"interval": 20}},
+                "training": {"epochs": 12, "batch_size": 32, "learning_rate": 0.05, "device": "cpu"},
+            }
+        )
+        compress(recipe, folder)
+
+    return once("trained-run", make) / "tiny"
 
 
 @pytest.fixture(scope="session")
-def shipped_run(trained_run: Path) -> Path:
-    """The same run with its bundle, bundle/pair: one ONNX file and one .pte."""
+def shipped_run(trained_run: Path, once: Once, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run with its bundle, bundle/pair: one ONNX file and one .pte. A copy for this process to audit."""
     from safedeploy import export
 
-    export(trained_run)
-    return trained_run
+    made = once("shipped-run", lambda folder: export(shutil.copytree(trained_run, folder / "tiny")))
+    return Path(shutil.copytree(made / "tiny", tmp_path_factory.mktemp("shipped-run") / "tiny"))

@@ -32,7 +32,7 @@ accuracy_lost = 0.5
 """
 
 
-def made(folder: Path, source: str, *, method: dict[str, object] | None = None, epochs: int = 2) -> Path:
+def made(folder: Path, source: str, *, method: dict[str, object] | None = None) -> Path:
     """A run with its bundle, trained in a moment."""
     (folder / "both.toml").write_text(TARGET)
     recipe = Recipe.model_validate(
@@ -43,7 +43,7 @@ def made(folder: Path, source: str, *, method: dict[str, object] | None = None, 
             "data": {"source": source},
             "model": {"name": "mlp"},
             "method": method or {"name": "dense", "density": 1.0},
-            "training": {"epochs": epochs, "batch_size": 32, "learning_rate": 0.05, "device": "cpu"},
+            "training": {"epochs": 2, "batch_size": 32, "learning_rate": 0.05, "device": "cpu"},
         }
     )
     run = compress(recipe, folder / "runs").root
@@ -186,7 +186,7 @@ def test_a_kept_reference_is_not_made_again_and_a_damaged_one_is(digits, whole, 
     assert (folder / "0000.npz").stat().st_mtime_ns == kept
 
 
-def test_a_larger_count_extends_and_a_smaller_one_takes_nothing_away(digits, tmp_path):
+def test_a_larger_count_extends_and_a_smaller_one_takes_nothing_away(digits, whole, tmp_path):
     folder = tmp_path / "r"
     make_references(digits, 2, out=folder)
     first = content(folder)
@@ -198,16 +198,18 @@ def test_a_larger_count_extends_and_a_smaller_one_takes_nothing_away(digits, tmp
     }
     make_references(digits, 2, out=folder)
     assert content(folder) == grown
-    uncut = make_references(digits, 4, out=tmp_path / "uncut")[0]
-    for number in range(4):
-        ours, theirs = (np.load(place / f"{number:04d}.npz") for place in (folder, uncut))
+    for number in range(4):  # and they are those of a larger set made in one go
+        ours, theirs = (np.load(place / f"{number:04d}.npz") for place in (folder, whole))
         np.testing.assert_array_equal(ours["member"], theirs["member"])
         np.testing.assert_allclose(ours["logits model.onnx"], theirs["logits model.onnx"], rtol=1e-3, atol=1e-3)
 
 
-def test_another_recipe_or_other_data_in_the_folder_is_refused(digits, whole, table):
+def test_another_recipe_or_other_data_in_the_folder_is_refused(digits, whole, table, tmp_path):
     before = content(whole)
-    for run, said in ((table, "data"), (made(whole.parent, "digits", epochs=1), "training.epochs 2 there, 1 here")):
+    shorter = Path(shutil.copytree(digits, tmp_path / "tiny"))
+    recipe = (shorter / "recipe.toml").read_text()
+    (shorter / "recipe.toml").write_text(recipe.replace("epochs = 2\n", "epochs = 1\n"))
+    for run, said in ((table, "data"), (shorter, "training.epochs 2 there, 1 here")):
         with pytest.raises(UserError, match=said):
             make_references(run, 6, out=whole)
     with pytest.raises(UserError, match=r"files model.onnx,model.int8.onnx there, model.onnx here"):

@@ -38,36 +38,39 @@ def convnet() -> Any:
 
 
 @pytest.fixture(scope="session")
-def convnet_onnx(convnet: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def convnet_onnx(convnet: Any, once: Callable[..., Path]) -> Path:
     import torch
 
-    path = tmp_path_factory.mktemp("onnx") / "convnet.onnx"
-    program = torch.onnx.export(
-        convnet.eval(),
-        (torch.zeros(2, 1, 8, 8),),
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
-    )
-    convnet.train()
-    program.save(path)
-    return path
+    def make(folder: Path) -> None:
+        program = torch.onnx.export(
+            convnet.eval(),
+            (torch.zeros(2, 1, 8, 8),),
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+        )
+        convnet.train()
+        program.save(folder / "convnet.onnx")
+
+    return once("convnet-onnx", make) / "convnet.onnx"
 
 
 @pytest.fixture(scope="session")
-def convnet_pte(convnet: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def convnet_pte(convnet: Any, once: Callable[..., Path]) -> Path:
     """The same model, exported with a batch of 4 and lowered to XNNPACK."""
-    import torch
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-    from executorch.exir import to_edge_transform_and_lower
 
-    exported = torch.export.export(convnet.eval(), (torch.zeros(4, 1, 8, 8),))
-    convnet.train()
-    program = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()]).to_executorch()
-    path = tmp_path_factory.mktemp("pte") / "convnet.pte"
-    path.write_bytes(program.buffer)
-    return path
+    def make(folder: Path) -> None:
+        import torch
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+        from executorch.exir import to_edge_transform_and_lower
+
+        exported = torch.export.export(convnet.eval(), (torch.zeros(4, 1, 8, 8),))
+        convnet.train()
+        program = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()]).to_executorch()
+        (folder / "convnet.pte").write_bytes(program.buffer)
+
+    return once("convnet-pte", make) / "convnet.pte"
 
 
 @pytest.fixture

@@ -34,9 +34,19 @@ def test_an_artifact_without_memory_passes(made):
     assert abs(evidence.controls.correctness.attack_accuracy - 0.5) < 0.06
 
 
-def test_every_attack_runs_on_an_open_artifact_and_figures_are_its_name_s(made):
-    exam = made.exam(100)
-    evidence = run(made, made.memoriser(exam.knowledge.members, exam.members), exam, attacks=OF_TABLES)
+@pytest.fixture(scope="module")
+def by_every_attack(made):
+    """An exam's evidence, and a function that makes it again."""
+    exam = made.exam(80)
+
+    def again():
+        return run(made, made.memoriser(exam.knowledge.members, exam.members), exam, attacks=OF_TABLES)
+
+    return again(), again
+
+
+def test_every_attack_runs_on_an_open_artifact_and_figures_are_its_name_s(by_every_attack):
+    evidence, _ = by_every_attack
     assert [attack.name for attack in evidence.attacks] == [attack.name for attack in OF_TABLES]
     assert evidence.not_run == []
     assert {attack.access for attack in evidence.attacks} == {"black", "white"}
@@ -105,10 +115,9 @@ def test_ten_attacks_ask_the_artifact_once(made):
     assert artifact.asked == 4 * 60
 
 
-def test_evidence_is_the_same_twice_and_reads_back(made, tmp_path):
-    exam = made.exam(80)
-    first, again = (run(made, made.memoriser(exam.members), exam, attacks=OF_TABLES) for _ in range(2))
-    assert first == again
+def test_evidence_is_the_same_twice_and_reads_back(by_every_attack, tmp_path):
+    first, again = by_every_attack
+    assert first == again()
     first.write(tmp_path / "evidence.json")
     assert Evidence.read(tmp_path / "evidence.json") == first
 

@@ -132,7 +132,8 @@ def test_inner_features_tell_more_than_answers_and_a_closed_file_is_asked_withou
     evidence = audit_withheld(made.Function(lambda x: x @ blind, hidden=lambda x: x), asked, attacks=told)
     assert found(evidence, "attribute-outputs").members.figures.auc < 0.65
     assert found(evidence, "attribute-features").members.figures.auc > 0.9
-    closed = audit_withheld(made.Function(lambda x: x @ blind), asked)
+    white = [attack for attack in withheld.WITHHELD_ATTACKS if attack.access == "white"]
+    closed = audit_withheld(made.Function(lambda x: x @ blind), asked, attacks=[*QUICK, *white])
     assert set(closed.not_run) == {"attribute-features", "attribute-features-inputs"}
     assert "hides its weights" in closed.not_run["attribute-features"]
 

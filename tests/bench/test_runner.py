@@ -79,34 +79,33 @@ def test_a_command_that_fails_answers_with_one_line_and_the_runner_lives_on(tmp_
     assert memory["peak_memory_bytes"] > 0
 
 
-@pytest.mark.parametrize("batch", [1, 4])
-def test_a_pte_is_timed_with_the_threads_asked_for(tmp_path: Path, batch: int) -> None:
+@pytest.mark.parametrize(("batch", "delegated"), [(1, True), (4, False)])
+def test_a_pte_is_timed_with_the_threads_asked_for_and_answers_the_rest_of_a_batch(
+    tmp_path: Path, batch: int, delegated: bool
+) -> None:
     import torch
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
-    exported = torch.export.export(torch.nn.Linear(6, 3).eval(), (torch.zeros(batch, 6),))
-    path = tmp_path / "linear.pte"
-    path.write_bytes(to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()]).to_executorch().buffer)
-    loaded, block = conversation(
-        RUNNER, {"command": "load", "model": str(path), "threads": 3, "seed": 0}, {"command": "block", "seconds": 0.05}
+    module = torch.nn.Linear(6, 3).eval()
+    exported = torch.export.export(module, (torch.zeros(batch, 6),))
+    lowered = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()] if delegated else [])
+    path, x_path, y_path = (tmp_path / name for name in ("linear.pte", "x.npy", "y.npy"))
+    path.write_bytes(lowered.to_executorch().buffer)
+    x = np.random.default_rng(0).standard_normal((7, 6)).astype(np.float32)
+    np.save(x_path, x)
+    loaded, block, told = conversation(
+        RUNNER,
+        {"command": "load", "model": str(path), "threads": 3, "seed": 0},
+        {"command": "block", "seconds": 0.05},
+        {"command": "answer", "inputs": str(x_path), "outputs": str(y_path), "output": None},
     )
     assert (loaded["format"], loaded["threads"], loaded["batch"]) == ("executorch", 3, batch)
     assert len(block["latencies_ns"]) > 1
-
-
-@pytest.mark.parametrize("batch", [1, 4])
-def test_a_pte_answers_whole_batches_and_the_rest_of_one(tmp_path: Path, batch: int) -> None:
-    import torch
-    from executorch.exir import to_edge
-
-    module = torch.nn.Linear(6, 3).eval()
-    path = tmp_path / "linear.pte"
-    path.write_bytes(to_edge(torch.export.export(module, (torch.zeros(batch, 6),))).to_executorch().buffer)
-    x = np.random.default_rng(0).standard_normal((7, 6)).astype(np.float32)
+    assert told == {"samples": 7}
     with torch.no_grad():
         wanted = module(torch.from_numpy(x)).numpy()
-    np.testing.assert_allclose(answered(path, x, tmp_path), wanted, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(np.load(y_path), wanted, rtol=1e-5, atol=1e-6)
 
 
 def answered(path: Path, x: Any, folder: Path, output: str | None = None) -> Any:

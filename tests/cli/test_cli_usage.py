@@ -45,12 +45,14 @@ def test_version(typed):
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["audit", "--help"], ["compress", "--help"]])
 def test_help_is_fast(arguments):
-    """0.2 s on the machine it was written on; the best of five, because a test machine is busy."""
+    """0.2 s on the machine it was written on; the first of five that is fast enough, because a test machine is busy."""
     best = float("inf")
     for _ in range(5):
         start = perf_counter()
         assert shell(*arguments).returncode == 0
         best = min(best, perf_counter() - start)
+        if best < 1.0:
+            break
     assert best < 1.0
 
 
@@ -113,7 +115,7 @@ def test_json_alone_on_standard_output(typed, stranger):
 
 
 def test_markdown_for_people_and_a_file_on_request(typed, stranger, home):
-    sides = ["--members", stranger.members, "--nonmembers", stranger.nonmembers]
+    sides = ["--members", stranger.members, "--nonmembers", stranger.nonmembers, "--attacks", "loss"]
     printed = typed("audit", stranger.model, *sides)
     assert printed.out.startswith("# Audit of model.onnx")
     written = typed("audit", stranger.model, *sides, "--out", home / "new" / "audit.md")
@@ -133,7 +135,7 @@ def test_a_closed_pipe_ends_quietly(home):
 
 
 def test_a_budget_that_is_exceeded_exits_3_and_says_by_what(typed, leaking):
-    sides = ["--members", leaking.members, "--nonmembers", leaking.nonmembers]
+    sides = ["--members", leaking.members, "--nonmembers", leaking.nonmembers, "--attacks", "loss"]
     answer = typed("audit", leaking.model, *sides, "--budget", "auc=0.6")
     assert answer.code == 3
     assert "budget" in answer.out
@@ -142,7 +144,8 @@ def test_a_budget_that_is_exceeded_exits_3_and_says_by_what(typed, leaking):
 
 def test_a_verdict_that_cannot_be_given_exits_0_or_with_strict_3(typed, stranger):
     """60 non-members cannot resolve one false positive in a thousand."""
-    sides = ["--members", stranger.members, "--nonmembers", stranger.nonmembers, "--budget", "tpr@0.001=0.5"]
+    sides = ["--members", stranger.members, "--nonmembers", stranger.nonmembers]
+    sides += ["--attacks", "loss", "--budget", "tpr@0.001=0.5"]
     assert typed("audit", stranger.model, *sides).code == 0
     assert typed("audit", stranger.model, *sides, "--strict").code == 3
 

@@ -55,17 +55,17 @@ def test_away_from_its_run_a_bundle_is_checked_as_far_as_it_goes(typed, light: R
     assert sorted(path.name for path in moved.iterdir()) == ["manifest.json", "model.onnx"]
 
 
-def test_a_changed_byte_is_exit_1_and_one_line(typed, run: RunDir) -> None:
-    file = run.bundle("pair") / "model.pte"
+def test_a_changed_byte_is_exit_1_and_one_line(typed, light: RunDir) -> None:
+    file = light.bundle("pair") / "model.onnx"
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    answer = typed("verify", run.bundle("pair"))
+    answer = typed("verify", light.bundle("pair"))
     assert answer.code == 1
     last = answer.err.splitlines()[-1]
-    assert last.startswith("safedeploy: bundle 'pair': model.pte: hash: ")
+    assert last.startswith("safedeploy: bundle 'pair': model.onnx: hash: ")
     assert "FAILED" in answer.out
-    assert not Verification.read(run.verification("pair")).passed
+    assert not Verification.read(light.verification("pair")).passed
 
 
 def test_a_run_that_takes_no_file_is_still_answered(typed, light: RunDir) -> None:

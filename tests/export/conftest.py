@@ -1,5 +1,9 @@
 """A tiny trained convolutional classifier, and one bundle of it that many tests look at."""
 
+import contextlib
+import json
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,21 +72,46 @@ class Exported:
     folder: Path
     manifest: Manifest
     target: Target
+    told: list[float]  # its progress
+    said: str  # on standard output and error
+
+
+@contextlib.contextmanager
+def heard(path: Path) -> Iterator[None]:
+    """What Python and what is beneath it write to standard output and error goes to `path`, as with capfd."""
+    with path.open("w") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+        own = [(number, os.dup(number)) for number in (1, 2)]
+        try:
+            for number, _ in own:
+                os.dup2(file.fileno(), number)
+            yield
+        finally:
+            for number, kept in own:
+                os.dup2(kept, number)
+                os.close(kept)
 
 
 @pytest.fixture(scope="session")
-def exported(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def exported(trained: Trained, once) -> Exported:
     target = load_target("android")
-    folder = tmp_path_factory.mktemp("run") / "bundle" / "android"
-    manifest = export_bundle(
-        trained.module,
-        folder,
-        target,
-        model_name="tinynet",
-        preprocessing=PREPROCESSING,
-        class_names=["a", "b", "c", "d"],
-        calibration=trained.x[:64],
-        x=trained.x,
-        y=trained.y,
-    )
-    return Exported(folder, manifest, target)
+
+    def make(folder: Path) -> None:
+        told: list[float] = []
+        with heard(folder / "said.txt"):
+            export_bundle(
+                trained.module,
+                folder / "bundle" / "android",
+                target,
+                model_name="tinynet",
+                preprocessing=PREPROCESSING,
+                class_names=["a", "b", "c", "d"],
+                calibration=trained.x[:64],
+                x=trained.x,
+                y=trained.y,
+                progress=told.append,
+            )
+        (folder / "told.json").write_text(json.dumps(told))
+
+    made = once("exported", make)
+    folder, told = made / "bundle" / "android", json.loads((made / "told.json").read_text())
+    return Exported(folder, Manifest.read(folder / "manifest.json"), target, told, (made / "said.txt").read_text())

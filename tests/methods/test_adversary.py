@@ -254,27 +254,12 @@ def test_samples_that_cannot_be_told_apart_do_not_move_the_model():
     [("dense", "black", 21), ("dense", "both", 9), ("set", "black", 17), ("safecompress", "white", 21)],
 )
 def test_a_resumed_game_ends_with_the_same_bits(toy, tmp_path, method, attacker, cut):
-    class CutOff(Exception):  # noqa: N818
-        pass
-
-    def cut_off(hooks):
-        after_step = hooks.after_step
-
-        def stop(training):
-            after_step(training)
-            if training.step >= cut:
-                raise CutOff
-
-        hooks.after_step = stop
-        return hooks
-
     recipe = toy.recipe.model_copy(update={"epochs": 3})
     whole = toy.train(tmp_path / "whole", game(toy, attacker, method), recipe)
-    with pytest.raises(CutOff):
-        toy.train(tmp_path / "cut", cut_off(game(toy, attacker, method)), recipe)
+    with pytest.raises(toy.CutOff):
+        toy.train(tmp_path / "cut", toy.cut_off(game(toy, attacker, method), cut), recipe)
     resumed = toy.train(tmp_path / "cut", game(toy, attacker, method), recipe)
-    assert [n for n in whole.weights if not torch.equal(whole.weights[n], resumed.weights[n])] == []
-    assert resumed.text == whole.text
+    toy.assert_same_bits(whole, resumed)
     assert [event["epoch"] for event in whole.events if event["event"] == "game"] == [1, 2, 3]
 
 

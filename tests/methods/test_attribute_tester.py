@@ -139,27 +139,14 @@ def test_a_training_is_tested_by_it_beside_the_papers_attackers(toy, context, tm
         assert event["score"] == pytest.approx(event["task_accuracy"] / strongest)
 
 
-class CutOff(Exception):  # noqa: N818
-    pass
-
-
 def test_a_run_that_was_cut_off_ends_with_the_same_bits(toy, context, tmp_path):
     options = OFTEN | {"testers": ["attribute", "attribute-white"]}
     hooks = [make_method(MethodRecipe(density=0.2, options=options), context()) for _ in range(3)]
-    after_step = hooks[1].after_step
-
-    def cut(training):
-        after_step(training)
-        if training.step == 25:
-            raise CutOff
-
     whole = toy.train(tmp_path / "whole", hooks[0])
-    hooks[1].after_step = cut
-    with pytest.raises(CutOff):
-        toy.train(tmp_path / "cut", hooks[1])
+    with pytest.raises(toy.CutOff):
+        toy.train(tmp_path / "cut", toy.cut_off(hooks[1], 25))
     resumed = toy.train(tmp_path / "cut", hooks[2])
-    assert [name for name in whole.weights if not torch.equal(whole.weights[name], resumed.weights[name])] == []
-    assert resumed.text == whole.text
+    toy.assert_same_bits(whole, resumed)
 
 
 def test_the_values_of_those_who_are_judged_later_have_no_say(tmp_path):

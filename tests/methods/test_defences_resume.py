@@ -20,10 +20,6 @@ DEFENCES = {
 STACKED = {"relaxloss": {"alpha": 0.9}, "ppb": {}, "hamp": {}, "early-stop": {"epochs": 4}}
 
 
-class CutOff(Exception):  # noqa: N818
-    pass
-
-
 def made(toy, name, options, method="set", seed=0):
     often = {"interval": 5, "gradient_steps": 2}
     recipe = MethodRecipe(name=method, density=0.2, options=often, defences={name: options})
@@ -37,21 +33,11 @@ def test_a_resumed_training_ends_with_the_same_weights_and_the_same_log(toy, tmp
     whole = toy.train(tmp_path / "whole", hooks[0])
     other = toy.train(tmp_path / "other", made(toy, name, DEFENCES[name], "rigl", seed=1), seed=1)
     assert any(not torch.equal(whole.weights[n], other.weights[n]) for n in whole.weights)
-    after_step = hooks[1].after_step
-
-    def cut(training):
-        after_step(training)
-        if training.step == 25:
-            raise CutOff
-
-    hooks[1].after_step = cut
-    with pytest.raises(CutOff):
-        toy.train(tmp_path / "cut", hooks[1])
+    with pytest.raises(toy.CutOff):
+        toy.train(tmp_path / "cut", toy.cut_off(hooks[1], 25))
     for again in hooks[2:]:  # from the cut, and from the end
         resumed = toy.train(tmp_path / "cut", again)
-        assert [n for n in whole.weights if not torch.equal(whole.weights[n], resumed.weights[n])] == []
-        assert all(torch.equal(whole.masks[n], resumed.masks[n]) for n in whole.masks)
-        assert resumed.text == whole.text
+        toy.assert_same_bits(whole, resumed)
     assert hooks[0].guarantee(whole.training) == hooks[3].guarantee(resumed.training)
 
 

@@ -242,28 +242,13 @@ def test_the_min_max_game_is_played_and_changes_the_weights(toy, tmp_path):
 def test_a_resumed_min_max_ends_with_the_same_bits(toy, tmp_path, cut):
     """Cut off between Z-steps, short of the cut and after it (of 60 steps, at 30)."""
 
-    class CutOff(Exception):  # noqa: N818
-        pass
-
-    def cut_off(hooks):
-        after_step = hooks.after_step
-
-        def stop(training):
-            after_step(training)
-            if training.step >= cut:
-                raise CutOff
-
-        hooks.after_step = stop
-        return hooks
-
     options = {"min_max": True, "attacker": "both", "first_steps": 5, "attacker_steps": 1}
     recipe = toy.recipe.model_copy(update={"epochs": 4})
     whole = toy.train(tmp_path / "whole", mcmia(toy, **options), recipe)
-    with pytest.raises(CutOff):
-        toy.train(tmp_path / "cut", cut_off(mcmia(toy, **options)), recipe)
+    with pytest.raises(toy.CutOff):
+        toy.train(tmp_path / "cut", toy.cut_off(mcmia(toy, **options), cut), recipe)
     resumed = toy.train(tmp_path / "cut", mcmia(toy, **options), recipe)
-    assert [n for n in whole.weights if not torch.equal(whole.weights[n], resumed.weights[n])] == []
-    assert resumed.text == whole.text
+    toy.assert_same_bits(whole, resumed)
 
 
 def test_models_in_a_stack_get_the_weights_they_get_alone(toy):

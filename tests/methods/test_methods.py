@@ -12,10 +12,6 @@ SPARSE = [name for name, entry in METHODS.items() if entry.sparse]
 DYNAMIC = ["set", "rigl", "safecompress"]
 
 
-class CutOff(Exception):  # noqa: N818
-    pass
-
-
 def watched(hooks, look):
     """`hooks`, with `look(training)` called after each of its steps."""
     after_step = hooks.after_step
@@ -132,17 +128,11 @@ def test_a_resumed_training_ends_with_the_same_weights_and_the_same_log(toy, tmp
     """Checkpoints at the ends of epochs, 20 and 40 among them, fall into the steps whose gradients are being summed."""
     options = {"interval": 7, "gradient_steps": 3} if name in DYNAMIC else {}
 
-    def stop(training):
-        if training.step >= cut:
-            raise CutOff
-
     whole = toy.train(tmp_path / "whole", toy.method(name, options))
-    with pytest.raises(CutOff):
-        toy.train(tmp_path / "cut", watched(toy.method(name, options), stop))
+    with pytest.raises(toy.CutOff):
+        toy.train(tmp_path / "cut", toy.cut_off(toy.method(name, options), cut))
     resumed = toy.train(tmp_path / "cut", toy.method(name, options))
-    assert [n for n in whole.weights if not torch.equal(whole.weights[n], resumed.weights[n])] == []
-    assert all(torch.equal(whole.masks[n], resumed.masks[n]) for n in whole.masks)
-    assert resumed.text == whole.text
+    toy.assert_same_bits(whole, resumed)
 
 
 @pytest.mark.parametrize("summed", [1, 3])

@@ -207,33 +207,22 @@ def test_training_on_rounded_weights_answers_better_than_rounding_afterwards(toy
     assert trained < after
 
 
-class CutOff(Exception):  # noqa: N818
-    pass
-
-
 @pytest.mark.parametrize("values", ["int8", "palette5"])
 def test_a_training_cut_off_while_weights_are_rounded_ends_with_the_same_bits(toy, tmp_path, values):
-    def run(folder, stop=None):
-        hooks = hooks_of(toy, values, "magnitude", 0.4, {"prune_at": 0.3})
-        if stop is not None:
-            after_step = hooks.after_step
+    def hooks():
+        return hooks_of(toy, values, "magnitude", 0.4, {"prune_at": 0.3})
 
-            def then_stop(training):
-                after_step(training)
-                if training.step == stop:
-                    raise CutOff
-
-            hooks.after_step = then_stop
+    def run(folder, hooks):
         module = network()
         files = {"metrics": folder / "metrics.jsonl", "checkpoints": folder / "checkpoints"}
         run_training(module, images(), images(seed=1), hooks, RECIPE, 0, **files)
         return module.state_dict()
 
-    whole = run(tmp_path / "whole")
-    with pytest.raises(CutOff):
-        run(tmp_path / "cut", 17)
-    resumed = run(tmp_path / "cut")
-    assert [name for name in whole if not torch.equal(whole[name], resumed[name])] == []
+    whole = run(tmp_path / "whole", hooks())
+    with pytest.raises(toy.CutOff):
+        run(tmp_path / "cut", toy.cut_off(hooks(), 17))
+    resumed = run(tmp_path / "cut", hooks())
+    toy.assert_same_weights(whole, resumed)
 
 
 def test_networks_in_one_stack_have_the_weights_each_has_alone(toy):

@@ -182,36 +182,25 @@ def test_emptied_channels_are_gone_from_what_ships(toy):
         torch.testing.assert_close(smaller(x), module(x), rtol=1e-4, atol=1e-5)
 
 
-class CutOff(Exception):  # noqa: N818
-    pass
-
-
 @pytest.mark.parametrize("structure", ["irregular", "channel"])
 def test_a_training_cut_off_between_milestones_ends_with_the_same_bits(toy, tmp_path, structure):
     known = toy.samples(20, 0)
     context = Context(0.5, 0, 3, SHAPE, known, known, known, structure=structure)
 
-    def run(folder, stop=None):
-        hooks = Reweighted(ReweightedOptions(prune_at=0.8), context)
-        if stop is not None:
-            after_step = hooks.after_step
+    def hooks():
+        return Reweighted(ReweightedOptions(prune_at=0.8), context)
 
-            def then_stop(training):
-                after_step(training)
-                if training.step == stop:
-                    raise CutOff
-
-            hooks.after_step = then_stop
+    def run(folder, hooks):
         module = network()
         files = {"metrics": folder / "metrics.jsonl", "checkpoints": folder / "checkpoints"}
         run_training(module, images(), images(seed=1), hooks, RECIPE, 0, **files)
         return module.state_dict()
 
-    whole = run(tmp_path / "whole")
-    with pytest.raises(CutOff):
-        run(tmp_path / "cut", 13)
-    resumed = run(tmp_path / "cut")
-    assert [name for name in whole if not torch.equal(whole[name], resumed[name])] == []
+    whole = run(tmp_path / "whole", hooks())
+    with pytest.raises(toy.CutOff):
+        run(tmp_path / "cut", toy.cut_off(hooks(), 13))
+    resumed = run(tmp_path / "cut", hooks())
+    toy.assert_same_weights(whole, resumed)
 
 
 def test_networks_trained_in_one_stack_have_the_weights_each_has_alone(toy):

@@ -96,28 +96,14 @@ def test_unfired_growth_tries_what_was_never_active_while_there_is_any(toy, tmp_
     assert not exhausted[0]
 
 
-class CutOff(Exception):  # noqa: N818
-    pass
-
-
 @pytest.mark.parametrize("growing", ["momentum", "random-unfired"])
 def test_what_a_growth_remembers_survives_a_resume(toy, tmp_path, growing):
     options = {"prune": ["taylor", "magnitude"], "grow": growing, "testers": "margin", "interval": 7}
     whole = toy.train(tmp_path / "whole", toy.method("safecompress", options))
-    hooks = toy.method("safecompress", options)
-    after_step = hooks.after_step
-
-    def stop(training):
-        after_step(training)
-        if training.step >= 23:
-            raise CutOff
-
-    hooks.after_step = stop
-    with pytest.raises(CutOff):
-        toy.train(tmp_path / "cut", hooks)
+    with pytest.raises(toy.CutOff):
+        toy.train(tmp_path / "cut", toy.cut_off(toy.method("safecompress", options), 23))
     resumed = toy.train(tmp_path / "cut", toy.method("safecompress", options))
-    assert [n for n in whole.weights if not torch.equal(whole.weights[n], resumed.weights[n])] == []
-    assert resumed.text == whole.text
+    toy.assert_same_bits(whole, resumed)
 
 
 @pytest.mark.parametrize(

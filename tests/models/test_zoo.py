@@ -95,7 +95,7 @@ def test_hooks_see_what_each_layer_gave_and_backward_hooks_work(name):
     assert gradients == set(kept)
 
 
-@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32)])
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32)])
 @pytest.mark.parametrize("name", model_names())
 def test_every_model_exports_with_a_dynamic_batch(name, shape):
     model = build_model(name, shape, 6, 0).eval()

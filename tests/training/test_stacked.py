@@ -274,13 +274,14 @@ def test_a_stack_that_diverges_says_what_to_do(small):
 
 def test_what_cannot_be_stacked_says_why_and_is_trained_alone(small, alone):
     pool = small.blobs(200)
-    branching = methods("safecompress", pool, 2, interval=4, test_every=1, test_samples=25, candidate_steps=1)
+    options = {"interval": 4, "test_every": 1, "test_samples": 25, "candidate_steps": 1}
+    options |= {"first_steps": 4, "attacker_steps": 2}
+    branching = methods("safecompress", pool, 2, **options)
     assert "steps of its own" in can_stack(branching[0], RECIPE)
     assert "float16" in can_stack(Hooks(), RECIPE.model_copy(update={"precision": "float16"}))
     assert can_stack(Hooks(), RECIPE) is None
     modules, rows = [mlp(k) for k in range(2)], rows_of(pool)[:2]
-    again = methods("safecompress", pool, 2, interval=4, test_every=1, test_samples=25, candidate_steps=1)
-    wanted = alone(copy.deepcopy(modules), pool, rows, again, RECIPE, [0, 1])
+    wanted = alone(copy.deepcopy(modules), pool, rows, methods("safecompress", pool, 2, **options), RECIPE, [0, 1])
     train_many(modules, pool, rows, branching, RECIPE, [0, 1])
     for module, weights in zip(modules, wanted, strict=True):
         small.assert_same_bits(module.state_dict(), weights)
