@@ -55,20 +55,18 @@ def make_recipe(
     source = data or content.get("data", {}).get("source", "digits")
     published = (model or content.get("model", {}).get("name", "")).startswith(PREFIX)
     usual = defaults(source, text=bool(text or content.get("data", {}).get("text")), published=published)
-    crossfit, density_there = usual.pop("crossfit"), usual.pop("density")
+    usually = {key: usual.pop(key) for key in ("model", "density", "crossfit")}
     asked = method or content.get("method", {}).get("name")
-    method = asked or "safecompress"
     filled: dict[str, Any] = {
         "data": {"source": source},
-        "model": {"name": usual.pop("model")},
-        "method": {"name": method, "density": 1.0 if method == "dense" else density_there},
+        "model": {"name": usually["model"]},
+        "method": {"name": asked, "density": 1.0 if asked == "dense" else usually["density"]},
         "training": usual,
     }
     if asked is None:
-        filled["method"]["options"] = {} if attacker else {"testers": ["rmia"]}
         # teachers that begin with weights which may have seen the members hide nobody
         begun = init or content.get("model", {}).get("init")
-        filled["method"]["defences"] = {} if begun or crossfit is None else {"crossfit": crossfit}
+        filled["method"] |= _usual_method(None if begun else usually["crossfit"], attacker)
     for section, values in content.items():
         filled[section] = {**filled.get(section, {}), **values} if isinstance(values, dict) else values
     flags = {"attacker": attacker, "min_max": min_max}
@@ -88,8 +86,17 @@ def make_recipe(
     filled.update(
         {key: value for key, value in {"seed": seed, "name": name, "target": target}.items() if value is not None}
     )
-    filled.setdefault("name", default_name(source, filled["model"]["name"], method))
+    filled.setdefault("name", default_name(source, filled["model"]["name"], filled["method"]["name"]))
     return validate(filled, "the options" if file is None else f"{file} with the options")
+
+
+def _usual_method(crossfit: dict[str, Any] | None, attacker: str | None) -> dict[str, Any]:
+    """Where no method is asked for: tested by references, unless the papers' attackers are to test."""
+    return {
+        "name": "safecompress",
+        "options": {} if attacker else {"testers": ["rmia"]},
+        "defences": {} if crossfit is None else {"crossfit": crossfit},
+    }
 
 
 def _implied(structure: str) -> float | None:
