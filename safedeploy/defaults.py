@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-# Where teachers cost little they are two generations of them: on the frontier of benchmarks/README.md.
+# Two generations of teachers where that is on the frontier (benchmarks/README.md): of perceptrons, which cost little.
 _TWICE = {"crossfit": {"generations": 2, "repeats": 2}}
 _ONCE: dict[str, Any] = {"crossfit": {}}
 _NEVER = {"crossfit": None}  # so few that teachers without a fold know too little
@@ -11,17 +11,11 @@ _CIFAR = {**_ONCE, "model": "resnet18", "epochs": 100, "batch_size": 128, "learn
 _ADAMW = {**_ONCE, "optimizer": "adamw", "weight_decay": 0.01, "batch_size": 32, "density": 0.1}
 _TEXT = {"model": "bert-tiny", "epochs": 8, "learning_rate": 1e-3, **_ADAMW}
 _PUBLISHED = {"model": "bert-tiny", "epochs": 3, "learning_rate": 5e-5, **_ADAMW}  # Devlin et al. 2019, appendix A.3
+_SMALL_IMAGES = {**_ONCE, "model": "lenet5", "epochs": 30, "batch_size": 64, "learning_rate": 0.05, "density": 0.05}
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "digits": {**_NEVER, "model": "lenet5", "epochs": 120, "batch_size": 32, "learning_rate": 0.05, "density": 0.1},
-    "mnist": {**_TWICE, "model": "lenet5", "epochs": 30, "batch_size": 64, "learning_rate": 0.05, "density": 0.05},
-    "fashion-mnist": {
-        **_TWICE,
-        "model": "lenet5",
-        "epochs": 30,
-        "batch_size": 64,
-        "learning_rate": 0.05,
-        "density": 0.05,
-    },
+    "mnist": _SMALL_IMAGES,
+    "fashion-mnist": _SMALL_IMAGES,
     "cifar10": {**_CIFAR, "density": 0.05},
     "cifar100": {**_CIFAR, "density": 0.1},
     "ag-news": _TEXT,

@@ -24,7 +24,7 @@ def test_a_method_that_is_asked_for_comes_alone(name, tmp_path):
 
 def test_what_is_said_takes_the_place_of_its_own_part_alone(tmp_path):
     assert make_recipe(defences=["relaxloss"]).method.defences == {"relaxloss": {}}
-    assert make_recipe(data="mnist", options={"crossfit.repeats": 1}).method.defences == {
+    assert make_recipe(data="location30", options={"crossfit.repeats": 1}).method.defences == {
         "crossfit": {"generations": 2, "repeats": 1}
     }
     assert make_recipe(options={"testers": ["lira"]}).method.options == {"testers": ["lira"]}
@@ -45,7 +45,8 @@ def test_weights_that_may_have_seen_the_members_bring_no_teachers(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("data", "options"), [("cifar10", {}), ("ag-news", {}), ("own.npz", TWICE["crossfit"]), (".", {})]
+    ("data", "options"),
+    [("fashion-mnist", {}), ("cifar10", {}), ("ag-news", {}), ("own.npz", TWICE["crossfit"]), (".", {})],
 )
 def test_teachers_that_cost_much_come_once(data, options):
     assert make_recipe(data=data).method.defences == {"crossfit": options}
