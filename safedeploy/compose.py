@@ -11,6 +11,10 @@ from safedeploy.hub import PREFIX
 from safedeploy.recipe import Recipe, read_recipe, validate
 from safedeploy.structures import n_of_m
 
+# Of SafeCompress where no method is asked for: growth by gradients costs accuracy (benchmarks/README.md).
+_USUAL = {"testers": ["rmia"], "strategies": ["magnitude/random", "set/random"]}
+_INSTEAD = {"attacker": "testers", "prune": "strategies", "grow": "strategies"}  # what is asked for, of what is usual
+
 
 def make_recipe(
     file: Path | None = None,
@@ -60,17 +64,17 @@ def make_recipe(
     filled: dict[str, Any] = {
         "data": {"source": source},
         "model": {"name": usually["model"]},
-        "method": {"name": asked, "density": 1.0 if asked == "dense" else usually["density"]},
+        "method": {"density": 1.0 if asked == "dense" else usually["density"]},
         "training": usual,
     }
-    if asked is None:
-        # teachers that begin with weights which may have seen the members hide nobody
-        begun = init or content.get("model", {}).get("init")
-        filled["method"] |= _usual_method(None if begun else usually["crossfit"], attacker)
     for section, values in content.items():
         filled[section] = {**filled.get(section, {}), **values} if isinstance(values, dict) else values
     flags = {"attacker": attacker, "min_max": min_max}
     typed = {**(options or {}), **{key: value for key, value in flags.items() if value is not None}}
+    if asked is None:
+        # teachers that begin with weights which may have seen the members hide nobody
+        begun = init or content.get("model", {}).get("init")
+        filled["method"] = _usual_method(typed, None if begun else usually["crossfit"]) | filled["method"]
     _put(filled, "data", source=data, root=_absolute(data_root), label=label, sensitive=sensitive)
     _put(filled, "data", text=text, length=length)
     _put(filled, "model", name=_placed(model), init=_found(init))
@@ -90,11 +94,12 @@ def make_recipe(
     return validate(filled, "the options" if file is None else f"{file} with the options")
 
 
-def _usual_method(crossfit: dict[str, Any] | None, attacker: str | None) -> dict[str, Any]:
-    """Where no method is asked for: tested by references, unless the papers' attackers are to test."""
+def _usual_method(typed: Mapping[str, Any], crossfit: dict[str, Any] | None) -> dict[str, Any]:
+    """Where no method is asked for."""
+    instead = {_INSTEAD.get(key) for key in typed}
     return {
         "name": "safecompress",
-        "options": {} if attacker else {"testers": ["rmia"]},
+        "options": {key: value for key, value in _USUAL.items() if key not in instead},
         "defences": {} if crossfit is None else {"crossfit": crossfit},
     }
 

@@ -4,14 +4,15 @@ import pytest
 
 from safedeploy.compose import make_recipe
 
+USUAL = {"testers": ["rmia"], "strategies": ["magnitude/random", "set/random"]}
 TWICE = {"crossfit": {"generations": 2, "repeats": 2}}
 
 
 def test_nothing_said_is_safecompress_tested_by_rmia_and_taught_by_teachers():
     method = make_recipe(data="location30").method
-    assert (method.name, method.options, method.defences) == ("safecompress", {"testers": ["rmia"]}, TWICE)
+    assert (method.name, method.options, method.defences) == ("safecompress", USUAL, TWICE)
     method = make_recipe().method  # digits are so few that teachers know too little
-    assert (method.name, method.options, method.defences) == ("safecompress", {"testers": ["rmia"]}, {})
+    assert (method.name, method.options, method.defences) == ("safecompress", USUAL, {})
 
 
 @pytest.mark.parametrize("name", ["safecompress", "set", "dense"])
@@ -27,14 +28,16 @@ def test_what_is_said_takes_the_place_of_its_own_part_alone(tmp_path):
     assert make_recipe(data="location30", options={"crossfit.repeats": 1}).method.defences == {
         "crossfit": {"generations": 2, "repeats": 1}
     }
-    assert make_recipe(options={"testers": ["lira"]}).method.options == {"testers": ["lira"]}
+    assert make_recipe(options={"testers": ["lira"]}).method.options == USUAL | {"testers": ["lira"]}
+    pairs = {"prune": ["taylor"], "grow": ["momentum"]}
+    assert make_recipe(options=pairs).method.options == {"testers": ["rmia"], **pairs}
     (tmp_path / "r.toml").write_text("[method]\ndensity = 0.3\n[method.defences]\n")
     method = make_recipe(tmp_path / "r.toml").method
-    assert (method.density, method.defences, method.options) == (0.3, {}, {"testers": ["rmia"]})
+    assert (method.density, method.defences, method.options) == (0.3, {}, USUAL)
 
 
 def test_the_papers_attackers_test_alone_where_they_are_asked_for():
-    assert make_recipe(attacker="both").method.options == {"attacker": "both"}
+    assert make_recipe(attacker="both").method.options == {"attacker": "both", "strategies": USUAL["strategies"]}
 
 
 def test_weights_that_may_have_seen_the_members_bring_no_teachers(tmp_path):
