@@ -2,13 +2,15 @@
 
 python -m benchmarks.pareto --data location30 --data-root DIR --cache DIR --json F --plot F.png
 python -m benchmarks.pareto --data digits --methods dense set set+crossfit:weight=0.9 --densities 0.1 0.2
+python -m benchmarks.pareto --rows F.json G.json --judges rmia-online lira-online --plot H.png
 python -m benchmarks.pareto --recipe benchmarks/pareto-cifar10.toml --densities 0.05 0.1 0.2 --models 64 --cache DIR
 
 A method is METHOD[:KEY=VALUE,…][+DEFENCE[:KEY=VALUE,…]]…; those that keep every weight are trained at density 1 alone.
 Of each, `--models` are trained on halves of one pool, exported to ONNX and encoded; `--victims` of them are judged,
 each with the others, trained the same way, as references, on evaluation roles (pareto_cells, pareto_judge). Dense
 training and its early stops are the control that every method is matched with (pareto_frontier). Cells are kept in
-`--cache`; a run that was cut off goes on model by model. A row of the JSON is a victim and an attack.
+`--cache`; a run that was cut off goes on model by model. A row of the JSON is a victim and an attack; `--rows` makes
+the table and the plot of rows that were measured before.
 """
 
 import argparse
@@ -45,9 +47,12 @@ METHODS_COMPARED = (
     "magnitude",
     "set",
     "rigl",
+    "mcmia",
+    "reweighted",
     "safecompress",
     "set+crossfit",
-    "safecompress+crossfit",
+    "set+crossfit:generations=2,repeats=2",
+    "safecompress:testers=rmia,strategies=magnitude/random|set/random+crossfit:generations=2,repeats=2",
 )
 
 
@@ -120,11 +125,16 @@ def main() -> None:
     options.add_argument("--plot", type=Path, help="draw leakage against accuracy into this image")
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--verbose", action="store_true", help="say how far it is")
+    options.add_argument("--judges", nargs="+", default=[], help="attacks of which the strongest judges; else all")
+    options.add_argument("--rows", nargs="+", type=Path, help="JSON files of earlier runs, instead of measuring")
     given = options.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        sources = [str(given.recipe)] if given.recipe else given.data
-        found = [row for data in sources for row in measure(data, given, given.cache or Path(folder))]
-    lines = summary(found)
+    if given.rows:
+        found = [row for file in given.rows for row in json.loads(file.read_text(encoding="utf-8"))["rows"]]
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            sources = [str(given.recipe)] if given.recipe else given.data
+            found = [row for data in sources for row in measure(data, given, given.cache or Path(folder))]
+    lines = summary(found, given.judges)
     report(lines, None)
     written(lines, found, given.json)
     if given.plot:

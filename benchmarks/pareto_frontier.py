@@ -17,8 +17,8 @@ Key = tuple[str, str, str, float]  # data, model, method, density
 CONTROL = "dense"  # and 'dense+early-stop:…': the early-stopping curve
 
 
-def summary(rows: Rows) -> list[dict[str, Any]]:
-    """A row a method and density: means over seeds, judged by the attack whose mean AUC is highest.
+def summary(rows: Rows, judges: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """A row a method and density: means over seeds, judged by the attack (of `judges`) whose mean AUC is highest.
 
     leakage_ratio: (AUC − ½) over that of early-stopped dense at the same accuracy; difference: the two AUCs', with
     Student's 95 % interval over seeds. The dense curve is piecewise linear between its stops' means; beyond its ends
@@ -29,8 +29,8 @@ def summary(rows: Rows) -> list[dict[str, Any]]:
         cells[row["data"], row["model"], row["method"], row["density"]].append(row)
     found = []
     for (data, model, method, density), mine in cells.items():
-        curve = _dense_curve({key: part for key, part in cells.items() if key[:2] == (data, model)})
-        best = strongest(mine)
+        curve = _dense_curve({key: part for key, part in cells.items() if key[:2] == (data, model)}, judges)
+        best = strongest(mine, judges)
         accuracy, auc = (np.array([row[name] for row in best]) for name in ("test_accuracy", "auc"))
         low, middle, high = interval(auc)
         line: dict[str, Any] = {
@@ -53,11 +53,11 @@ def summary(rows: Rows) -> list[dict[str, Any]]:
     return sorted(found, key=lambda line: (line["data"], line["model"], -line["test_accuracy"]))
 
 
-def strongest(rows: Rows) -> list[dict[str, Any]]:
-    """The rows of the attack whose mean AUC is highest; correctness is a control, no attack."""
+def strongest(rows: Rows, judges: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """The rows of the attack (of `judges`) whose mean AUC is highest; correctness is a control, no attack."""
     by_attack: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
-        if row["attack"] != CORRECTNESS:
+        if row["attack"] in judges or (not judges and row["attack"] != CORRECTNESS):
             by_attack[row["attack"]].append(row)
     return max(by_attack.values(), key=lambda some: float(np.mean([row["auc"] for row in some])))
 
@@ -71,12 +71,12 @@ def interval(values: NDArray[np.float64]) -> tuple[float, float, float]:
     return mean - half, mean, mean + half
 
 
-def _dense_curve(cells: dict[Key, list[dict[str, Any]]]) -> NDArray[np.float64] | None:
+def _dense_curve(cells: dict[Key, list[dict[str, Any]]], judges: Sequence[str]) -> NDArray[np.float64] | None:
     """(stops, 2): mean accuracy, rising, and mean AUC of dense training and its early stops; None without any."""
     points = []
     for (_, _, method, _), rows in cells.items():
         if method == CONTROL or method.startswith(f"{CONTROL}+early-stop"):
-            best = strongest(rows)
+            best = strongest(rows, judges)
             points.append([np.mean([row[name] for row in best]) for name in ("test_accuracy", "auc")])
     return np.array(sorted(points)) if points else None
 

@@ -60,6 +60,14 @@ def test_students_interval_by_hand():
     assert (low, mean, high) == pytest.approx((2 - 2.48414, 2, 2 + 2.48414), abs=1e-4)
 
 
+def test_judges_take_the_place_of_the_strongest_attack():
+    """The curve is judged by them too."""
+    found = summary(CONTROL, ["loss"])
+    assert {one["attack"] for one in found} == {"loss"}
+    assert line(found, "dense")["auc"] == pytest.approx(0.85)
+    assert all(one["leakage_ratio"] == pytest.approx(1) for one in found)
+
+
 def test_a_row_that_another_beats_in_everything_is_off_the_frontier():
     found = summary([*CONTROL, *rows("set", [(0.7, 0.65)] * 2, 50), *rows("rigl", [(0.69, 0.66)] * 2, 60)])
     assert line(found, "set")["frontier"]

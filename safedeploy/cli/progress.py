@@ -7,6 +7,8 @@ from time import monotonic
 
 from safedeploy.pipeline import Progress
 
+TELLING = 0.01  # of a stage, before which its pace says nothing about the rest: what comes first is of another kind
+
 
 @contextlib.contextmanager
 def shown() -> Iterator[Progress]:
@@ -63,6 +65,7 @@ def _lines(name: str) -> Callable[[float], None]:
         elif now - told > 10 and fraction > 0:
             told = now
             left = (now - started) * (1 - fraction) / fraction
-            print(f"{name}: {fraction:.0%}, about {left:.0f} s left", file=sys.stderr, flush=True)
+            guess = f", about {left:.0f} s left" if fraction >= TELLING else ""
+            print(f"{name}: {fraction:.0%}{guess}", file=sys.stderr, flush=True)
 
     return tell
