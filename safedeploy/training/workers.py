@@ -144,8 +144,8 @@ def main() -> None:
             jobs = [_filled(job, pattern, weights) for weights, job in pickle.load(asked)]
             train_group(jobs, (x, y), recipe, lambda steps: answer("steps", steps))
             answer("weights", [_weights(job.module) for job in jobs])
-    except EOFError:
-        return
+    except (EOFError, BrokenPipeError):
+        os._exit(0)  # whom it works for has ended: nobody reads what is still to be sent
     except UserError as error:
         answer("user error", str(error))
     except Exception:

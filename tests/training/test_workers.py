@@ -1,6 +1,9 @@
 """Workers beside this process: the same bits as here, models from the user's file too, and faults that come back."""
 
 import copy
+import pickle
+import subprocess
+import sys
 from queue import SimpleQueue
 from time import monotonic
 
@@ -102,6 +105,23 @@ def test_closing_ends_a_worker_in_the_middle_of_its_training(small):
     started = monotonic()
     workers.close()
     assert monotonic() - started < 20
+
+
+def test_a_worker_whose_master_was_killed_ends_without_a_word(small, tmp_path):
+    places = [tmp_path / "x.npy", tmp_path / "y.npy"]
+    for place, part in zip(places, small.blobs(100), strict=True):
+        np.save(place, part.numpy())
+    module, endless = nn.Linear(12, 4), RECIPE.model_copy(update={"epochs": 10**6})
+    weights = {name: value.numpy() for name, value in module.state_dict().items()}
+    asked = (sys.path, {}, places, endless), module, [(weights, Job(nn.Identity(), np.arange(80), Hooks(), 0))]
+    command = [sys.executable, "-c", "from safedeploy.training.workers import main; main()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        child.stdin.write(b"".join(pickle.dumps(part) for part in asked))
+        child.stdin.flush()
+        child.stdout.read(1)
+        child.stdout.close()
+        assert child.wait(60) == 0
+        assert child.stderr.read() == b""
 
 
 def test_trainings_that_a_training_needs_start_no_workers_of_their_own(small, monkeypatch):
