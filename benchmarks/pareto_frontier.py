@@ -118,6 +118,8 @@ def plot(lines: Rows, path: Path) -> None:
     import matplotlib.pyplot as plt
 
     names = sorted({line["data"] for line in lines})
+    families = sorted({_family(line) for line in lines})
+    colour = {family: mpl.colormaps["tab20"](k % 20) for k, family in enumerate(families)}
     figure, axes = plt.subplots(1, len(names), figsize=(6 * len(names), 5), squeeze=False, layout="constrained")
     for axis, name in zip(axes[0], names, strict=True):
         mine = [line for line in lines if line["data"] == name]
@@ -125,12 +127,13 @@ def plot(lines: Rows, path: Path) -> None:
         for method in sorted({_family(line) for line in mine}):
             some = sorted((line for line in mine if _family(line) == method), key=lambda line: line["test_accuracy"])
             x, y = ([line[column] for line in some] for column in ("test_accuracy", "auc"))
-            axis.scatter(x, y, s=[20 + 180 * line["bytes"] / largest for line in some], alpha=0.7, label=method)
+            axis.scatter(x, y, s=[20 + 180 * line["bytes"] / largest for line in some], color=colour[method])
             if method == CONTROL:
-                axis.plot(x, y, linewidth=1)
+                axis.plot(x, y, linewidth=1, color=colour[method])
         axis.axhline(0.5, color="black", linewidth=0.5)
         axis.set(title=name, xlabel="test accuracy", ylabel="AUC of the strongest attack")
-        axis.legend(fontsize=7)
+    handles = [plt.Line2D([], [], marker="o", linestyle="", color=colour[family]) for family in families]
+    figure.legend(handles, families, loc="outside right upper", fontsize=8)
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
