@@ -24,7 +24,7 @@ from typing import Any
 
 from benchmarks.common import machine, parser, report
 from benchmarks.pareto_cells import Pool, cell
-from benchmarks.pareto_frontier import plot, summary
+from benchmarks.pareto_frontier import paired, plot, summary
 from benchmarks.pareto_judge import rows
 from safedeploy.compose import make_recipe
 from safedeploy.methods.registry import METHODS
@@ -126,6 +126,7 @@ def main() -> None:
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--verbose", action="store_true", help="say how far it is")
     options.add_argument("--judges", nargs="+", default=[], help="attacks of which the strongest judges; else all")
+    options.add_argument("--paired", help="a method: print the others' differences from it, model by model, too")
     options.add_argument("--rows", nargs="+", type=Path, help="JSON files of earlier runs, instead of measuring")
     given = options.parse_args()
     if given.rows:
@@ -136,6 +137,8 @@ def main() -> None:
             found = [row for data in sources for row in measure(data, given, given.cache or Path(folder))]
     lines = summary(found, given.judges)
     report(lines, None)
+    if given.paired:
+        report(paired(found, given.paired, given.judges or ("rmia-online", "lira-online")), None)
     written(lines, found, given.json)
     if given.plot:
         plot(lines, given.plot)

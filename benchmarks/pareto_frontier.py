@@ -62,6 +62,29 @@ def strongest(rows: Rows, judges: Sequence[str] = ()) -> list[dict[str, Any]]:
     return max(by_attack.values(), key=lambda some: float(np.mean([row["auc"] for row in some])))
 
 
+def paired(rows: Rows, base: str, attacks: Sequence[str]) -> list[dict[str, Any]]:
+    """A row a method and density: accuracy and each attack's AUC less those of `base` with the same members.
+
+    Means over seeds ± half of Student's 95 % interval.
+    """
+    cells: dict[Key, dict[tuple[str, int], dict[str, Any]]] = defaultdict(dict)
+    for row in rows:
+        cells[row["data"], row["model"], row["method"], row["density"]][row["attack"], row["seed"]] = row
+    found = []
+    for (data, model, method, density), mine in cells.items():
+        for (*place, other, _), theirs in cells.items():
+            if (data, model, base) != (*place, other) or method == base:
+                continue
+            line: dict[str, Any] = {"data": data, "method": method, "density": density, "beside": base}
+            for name, attack in (("test_accuracy", attacks[0]), *(("auc", attack) for attack in attacks)):
+                seeds = [seed for one, seed in mine if one == attack and (attack, seed) in theirs]
+                ahead = np.array([mine[attack, seed][name] - theirs[attack, seed][name] for seed in seeds])
+                low, middle, _ = interval(ahead)
+                line[attack if name == "auc" else name] = f"{middle:+.3f} ± {middle - low:.3f}"
+            found.append(line)
+    return found
+
+
 def interval(values: NDArray[np.float64]) -> tuple[float, float, float]:
     """(low, mean, high): Student's 95 % interval of the mean over seeds."""
     mean, count = float(values.mean()), len(values)

@@ -14,7 +14,7 @@ from safedeploy.attacks.base import Knowledge
 from safedeploy.attacks.membership import select
 from safedeploy.attacks.membership.signals import scaled_logit
 from safedeploy.attacks.references import References
-from safedeploy.data.samples import Samples, content_digests
+from safedeploy.data.samples import Samples, content_digests, joined
 from safedeploy.data.split import Role
 from safedeploy.roc import auc, tpr_at_fpr
 
@@ -44,7 +44,7 @@ def _of_victim(pool: Pool, cell: Cell, number: int, names: Sequence[str]) -> lis
         return Samples(recorded.rows[chosen], labels[chosen])
 
     inside, outside = side("member_eval"), side("nonmember_eval")
-    targets = Samples(np.concatenate([inside.x, outside.x]), np.concatenate([inside.y, outside.y]))
+    targets = joined(inside, outside)
     others = [k for k in range(len(cell.member)) if not np.array_equal(cell.member[k], ~cell.member[number])]
     others.remove(number)
     references = _references(recorded, labels, cell, others)

@@ -5,15 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from safedeploy.defaults import default_name, defaults
+from safedeploy.defaults import default_name, defaults, usual_method
 from safedeploy.errors import UserError
 from safedeploy.hub import PREFIX
 from safedeploy.recipe import Recipe, read_recipe, validate
 from safedeploy.structures import n_of_m
-
-# Of SafeCompress where no method is asked for: growth by gradients costs accuracy (benchmarks/README.md).
-_USUAL = {"testers": ["rmia"], "strategies": ["magnitude/random", "set/random"]}
-_INSTEAD = {"attacker": "testers", "prune": "strategies", "grow": "strategies"}  # what is asked for, of what is usual
 
 
 def make_recipe(
@@ -74,7 +70,7 @@ def make_recipe(
     if asked is None:
         # teachers that begin with weights which may have seen the members hide nobody
         begun = init or content.get("model", {}).get("init")
-        filled["method"] = _usual_method(typed, None if begun else usually["crossfit"]) | filled["method"]
+        filled["method"] = usual_method(typed, None if begun else usually["crossfit"]) | filled["method"]
     _put(filled, "data", source=data, root=_absolute(data_root), label=label, sensitive=sensitive)
     _put(filled, "data", text=text, length=length)
     _put(filled, "model", name=_placed(model), init=_found(init))
@@ -92,16 +88,6 @@ def make_recipe(
     )
     filled.setdefault("name", default_name(source, filled["model"]["name"], filled["method"]["name"]))
     return validate(filled, "the options" if file is None else f"{file} with the options")
-
-
-def _usual_method(typed: Mapping[str, Any], crossfit: dict[str, Any] | None) -> dict[str, Any]:
-    """Where no method is asked for."""
-    instead = {_INSTEAD.get(key) for key in typed}
-    return {
-        "name": "safecompress",
-        "options": {key: value for key, value in _USUAL.items() if key not in instead},
-        "defences": {} if crossfit is None else {"crossfit": crossfit},
-    }
 
 
 def _implied(structure: str) -> float | None:

@@ -1,5 +1,6 @@
 """What a data set is trained with when nothing is said: model, method, epochs, batch size, learning rate, density."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,21 @@ def defaults(source: str, *, text: bool = False, published: bool = False) -> dic
     if source in _DEFAULTS:
         return dict(_DEFAULTS[source])
     return dict(_IMAGES if Path(source).expanduser().is_dir() else _ARRAYS)
+
+
+# Growth by gradients costs accuracy (benchmarks/README.md).
+_SAFECOMPRESS = {"testers": ["rmia"], "strategies": ["magnitude/random", "set/random"]}
+_INSTEAD = {"attacker": "testers", "prune": "strategies", "grow": "strategies"}  # an option in place of a usual one
+
+
+def usual_method(typed: Iterable[str], crossfit: dict[str, Any] | None) -> dict[str, Any]:
+    """Where no method is asked for. typed: the options that are; crossfit: what `defaults` says."""
+    instead = {_INSTEAD.get(option) for option in typed}
+    return {
+        "name": "safecompress",
+        "options": {key: value for key, value in _SAFECOMPRESS.items() if key not in instead},
+        "defences": {} if crossfit is None else {"crossfit": crossfit},
+    }
 
 
 def default_name(source: str, model: str, method: str) -> str:

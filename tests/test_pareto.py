@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.pareto import cells, parse
-from benchmarks.pareto_frontier import interval, strongest, summary
+from benchmarks.pareto_frontier import interval, paired, strongest, summary
 
 
 def rows(method, points, size=100, density=1.0):
@@ -58,6 +58,15 @@ def test_students_interval_by_hand():
     """Of 1, 2, 3: mean 2, deviation 1, t(0.975; 2) = 4.3027, half width 4.3027 / √3."""
     low, mean, high = interval(np.array([1.0, 2.0, 3.0]))
     assert (low, mean, high) == pytest.approx((2 - 2.48414, 2, 2 + 2.48414), abs=1e-4)
+
+
+def test_methods_are_paired_by_the_members_they_share():
+    """Differences -.1 and -.3: mean -.2, half interval t(.975, 1) · .1 = 1.271; both accuracies differ by -.1."""
+    (found,) = paired(
+        [*rows("set", [(0.7, 0.6), (0.8, 0.8)]), *rows("rigl", [(0.6, 0.5), (0.7, 0.5)])], "set", ["loss"]
+    )
+    assert (found["method"], found["beside"]) == ("rigl", "set")
+    assert (found["loss"], found["test_accuracy"]) == ("-0.200 ± 1.271", "-0.100 ± 0.000")
 
 
 def test_judges_take_the_place_of_the_strongest_attack():

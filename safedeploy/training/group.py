@@ -46,13 +46,14 @@ class Job:
 def groups(jobs: Sequence[Job], recipe: TrainingRecipe, device: str) -> list[list[int]]:
     """Which jobs are trained at once.
 
-    Only those of as many steps and as large batches share a stack: of the halves of an odd pool one may have a step
-    more, which gives two stacks, and each model its own batches.
+    Only those of as many steps, as large batches and one weight decay share a stack: of the halves of an odd pool one
+    may have a step more, which gives two stacks, and each model its own batches.
     """
-    alike: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    alike: dict[tuple[float | None, ...], list[int]] = defaultdict(list)
     for k, job in enumerate(jobs):
         alone = can_stack(job.hooks, recipe) is not None or not pays(job.module, device)
-        alike[(job.steps(recipe), min(len(job.rows), recipe.batch_size)) if not alone else (-1 - k,)].append(k)
+        shared = job.steps(recipe), min(len(job.rows), recipe.batch_size), job.hooks.weight_decay
+        alike[(-1 - k,) if alone else shared].append(k)
     most = max(1, min(MODELS, PARAMETERS[device] // max(1, jobs[0].parameters))) if jobs else 1
     return [same[first : first + most] for same in alike.values() for first in range(0, len(same), most)]
 
