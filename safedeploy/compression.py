@@ -19,7 +19,7 @@ from safedeploy.errors import UserError, missing_extra
 from safedeploy.hub import PREFIX
 from safedeploy.recipe import DataRecipe, Recipe, read_recipe
 from safedeploy.results import Preprocessing, Summary
-from safedeploy.rundir import RunDir, open_run
+from safedeploy.rundir import RunDir, open_run, whole_or_nothing
 from safedeploy.versions import versions
 
 if TYPE_CHECKING:
@@ -73,13 +73,14 @@ class Examples:
 def compress(recipe: Recipe, runs: PathLike = "runs", *, progress: Progress = silent) -> RunDir:
     """Train as the recipe says; leaves model.safetensors and summary.json in runs/NAME.
 
-    Raises UserError for bad input, before anything is written.
+    Raises UserError for bad input, which leaves nothing behind where it shows before the first checkpoint.
     """
     target_name(recipe.target)
     run = RunDir(Path(runs) / recipe.name)
     if run.recipe.exists():
         raise UserError(f"{run.root} exists: continue it with --resume {run.root}, or choose another --name")
-    return train_run(run, recipe, progress)
+    with whole_or_nothing(run):
+        return train_run(run, recipe, progress)
 
 
 def resume(root: PathLike, *, progress: Progress = silent) -> RunDir:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -175,6 +176,21 @@ def run_of_artifact(path: Path) -> RunDir | None:
         return None
     run = RunDir(folder.parent.parent)
     return run if run.recipe.is_file() and run.split.is_file() else None
+
+
+@contextlib.contextmanager
+def whole_or_nothing(run: RunDir) -> Iterator[None]:
+    """A UserError before the first checkpoint leaves nothing of a run whose folder was not there before."""
+    new = [folder for folder in (run.root, *run.root.parents) if not folder.exists()]
+    try:
+        yield
+    except UserError:
+        if new and not run.checkpoints.exists():
+            shutil.rmtree(run.root, ignore_errors=True)
+            with contextlib.suppress(OSError):  # not empty: another run began there meanwhile
+                for parent in new[1:]:
+                    parent.rmdir()
+        raise
 
 
 def open_run(root: Path) -> RunDir:

@@ -78,6 +78,9 @@ class References:
                 " references on a pool that holds every sample judged"
             )
         rows = order[first]
+        for k in np.flatnonzero(self._labels[rows] != samples.y):  # one content under several labels
+            same = order[first[k] : last[k]]
+            rows[k] = same[np.argmax(self._labels[same] == samples.y[k])]
         differing = int((self._labels[rows] != samples.y).sum())
         if differing:
             raise UserError(f"{differing:,} of {len(wanted):,} samples have another label in the references' pool")

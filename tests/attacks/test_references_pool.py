@@ -38,6 +38,17 @@ def test_the_first_few_answer_as_they_do_among_all():
     assert whole.take(1).count == 1
 
 
+def test_one_content_under_two_labels_is_asked_about_under_its_own():
+    labels = np.array([0, 1, 2, 1])  # rows 0 and 2 are the same input
+    contradictory = References(content_digests(X), labels, PHI, MEMBER)
+    for at, label in ((0, 0), (2, 2)):
+        answers = contradictory.of(Samples(X[[3, at]], np.array([1, label])))
+        np.testing.assert_array_equal(answers.phi[..., 0], PHI[:, [3, at], 0])
+        np.testing.assert_array_equal(answers.member, [[True, True], [False, False]])
+    with pytest.raises(UserError, match="1 of 2 samples have another label"):
+        contradictory.of(Samples(X[:2], np.array([1, 1])))
+
+
 def test_a_sample_outside_the_pool_or_under_another_label_is_refused():
     with pytest.raises(UserError, match="1 of 2 samples are not in the reference models' pool"):
         made().of(Samples(np.array([[1, 2], [9, 9]], dtype=np.float32), np.array([0, 0])))

@@ -11,7 +11,7 @@ from torch import nn
 from safedeploy.artifacts.torch import TorchArtifact
 from safedeploy.attacks.base import Knowledge
 from safedeploy.attacks.membership import select
-from safedeploy.data.samples import content_digests
+from safedeploy.data.samples import Samples, content_digests
 from safedeploy.errors import UserError
 from safedeploy.methods.registry import make_method
 from safedeploy.methods.safety import SafetyTest
@@ -68,6 +68,22 @@ def test_references_are_trained_on_complementary_halves_of_known_samples_alone(t
     answers = test.testers["rmia"].references.of(test.known.judged)
     assert answers.member.sum(axis=0).tolist() == [2] * 100  # every sample is in half of them
     assert test.testers["rmia"].references is test.testers["lira"].references
+
+
+def test_an_example_that_the_known_samples_hold_twice_is_in_wherever_a_copy_is(toy, context):
+    """Also under two labels, as the rows of a table with few columns are."""
+    member, stranger = context.members, context.nonmembers
+    twice, rows = member.x.copy(), stranger.x.copy()
+    twice[1], rows[0] = twice[0], twice[0]
+    labels = stranger.y.copy()
+    labels[0] = (member.y[0] + 1) % toy.classes
+    known = replace(context, members=Samples(twice, member.y), nonmembers=Samples(rows, labels))
+    test = SafetyTest(known, ["rmia"], 50, Effort(references=4))
+    test.begin(toy.network())
+    references = test.testers["rmia"].references
+    where = [references.of(Samples(twice[[0]], y[[0]])).member[:, 0].tolist() for y in (member.y, labels)]
+    assert where[0] == where[1]
+    assert sum(where[0]) > 2  # of four, each of which holds half of the rows
 
 
 def test_references_know_which_samples_they_hold(toy, context):

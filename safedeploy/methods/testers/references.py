@@ -1,11 +1,11 @@
 """Reference models of the safety test: trained once, before the first step, on halves of the known samples alone."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from safedeploy.artifacts.torch import TorchArtifact
 from safedeploy.attacks.membership.signals import scaled_logit
@@ -39,8 +39,7 @@ def train_references(known: Known, context: Context, effort: Effort) -> Referenc
     tested = _tested(known)
     asked = [TorchArtifact(module, "reference", context.input_shape, context.classes) for module in modules]
     phi = np.stack([scaled_logit(reference.logits(tested.x), tested.y) for reference in asked])[:, :, None]
-    rows = _rows(tested, pool)
-    return References(content_digests(tested.x), tested.y, phi, np.stack(inside)[:, rows])
+    return References(content_digests(tested.x), tested.y, phi, _held(tested, pool, np.stack(inside)))
 
 
 def to_state(references: References, known: Known) -> dict[str, Any]:
@@ -64,7 +63,9 @@ def _tested(known: Known) -> Samples:
     return joined(known.members, known.nonmembers, known.judged)
 
 
-def _rows(samples: Samples, pool: Samples) -> Sequence[int]:
-    """Where each sample is in the pool."""
-    place = {digest: row for row, digest in enumerate(content_digests(pool.x).tolist())}
-    return [place[digest] for digest in content_digests(samples.x).tolist()]
+def _held(tested: Samples, pool: Samples, inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(K, n), whether each model trained on the sample or a copy of it; inside: (K, N), on the pool's."""
+    contents, which = np.unique(content_digests(pool.x), return_inverse=True)
+    held = np.zeros((len(contents), len(inside)), dtype=bool)
+    np.logical_or.at(held, which, inside.T)
+    return held[np.searchsorted(contents, content_digests(tested.x))].T
