@@ -51,8 +51,8 @@ METHODS_COMPARED = (
     "reweighted",
     "safecompress",
     "set+crossfit",
-    "set+crossfit:generations=2,repeats=2",
-    "safecompress:testers=rmia,strategies=magnitude/random|set/random+crossfit:generations=2,repeats=2",
+    "set+crossfit:folds=4,generations=2",
+    "safecompress:testers=rmia,strategies=magnitude/random|set/random+crossfit",
 )
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 # Two generations of teachers where that is on the frontier (benchmarks/README.md): of perceptrons, which cost little.
-_TWICE = {"crossfit": {"generations": 2, "repeats": 2}}
+_TWICE = {"crossfit": {"folds": 4, "generations": 2}}
 _ONCE: dict[str, Any] = {"crossfit": {}}
-_NEVER = {"crossfit": None}  # so few that teachers without a fold know too little
+_NEVER = {"crossfit": None}  # so few that what teachers know of others costs more than it hides
 _CIFAR = {**_ONCE, "model": "resnet18", "epochs": 100, "batch_size": 128, "learning_rate": 0.1, "augment": "crop-flip"}
 _ADAMW = {**_ONCE, "optimizer": "adamw", "weight_decay": 0.01, "batch_size": 32, "density": 0.1}
 _TEXT = {"model": "bert-tiny", "epochs": 8, "learning_rate": 1e-3, **_ADAMW}

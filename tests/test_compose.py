@@ -5,7 +5,7 @@ import pytest
 from safedeploy.compose import make_recipe
 
 USUAL = {"testers": ["rmia"], "strategies": ["magnitude/random", "set/random"]}
-TWICE = {"crossfit": {"generations": 2, "repeats": 2}}
+TWICE = {"crossfit": {"folds": 4, "generations": 2}}
 
 
 def test_nothing_said_is_safecompress_tested_by_rmia_and_taught_by_teachers():
@@ -26,7 +26,7 @@ def test_a_method_that_is_asked_for_comes_alone(name, tmp_path):
 def test_what_is_said_takes_the_place_of_its_own_part_alone(tmp_path):
     assert make_recipe(defences=["relaxloss"]).method.defences == {"relaxloss": {}}
     assert make_recipe(data="location30", options={"crossfit.repeats": 1}).method.defences == {
-        "crossfit": {"generations": 2, "repeats": 1}
+        "crossfit": {"folds": 4, "generations": 2, "repeats": 1}
     }
     assert make_recipe(options={"testers": ["lira"]}).method.options == USUAL | {"testers": ["lira"]}
     pairs = {"prune": ["taylor"], "grow": ["momentum"]}

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from safedeploy.data.samples import content_digests
 from safedeploy.data.split import Indices
 from safedeploy.errors import UserError
-from safedeploy.methods.base import Context, Options, shorter
+from safedeploy.methods.base import Context, Options
 from safedeploy.methods.defences.taught import Taught, mixed
 from safedeploy.models.init import initial_model
 from safedeploy.recipe import ModelRecipe, TrainingRecipe
@@ -33,17 +33,17 @@ from safedeploy.training.hooks import Hooks
 from safedeploy.training.loop import Training
 from safedeploy.training.many import train_many
 
-TEACHER_EPOCHS = 1 / 3  # of the run's: as good a frontier as all of them for a third of the cost (docs/methods.md)
-
 Lessons = dict[tuple[int, ...], Tensor]  # (n, classes), for who sees none of these folds
 
 
 class CrossFitOptions(Options):
     """Who teaches, and how much of the lesson is the teacher's."""
 
-    folds: int = Field(5, ge=2, description="teachers, each trained on all members but one fold")
+    folds: int = Field(
+        2, ge=2, description="teachers, each trained on all members but one fold: of two, half of them know a label"
+    )
     repeats: int = Field(
-        1, ge=1, description="times that folds are drawn, each with teachers of its own whose answers are averaged"
+        2, ge=1, description="times that folds are drawn, each with teachers of its own whose answers are averaged"
     )
     generations: int = Field(
         1, ge=1, description="2: teachers are taught so themselves, and the student fits answers like its own"
@@ -59,9 +59,7 @@ class CrossFitOptions(Options):
         " neighbours' teachers do, and those know its label",
     )
     teacher_model: str | None = Field(None, description="a model for the teachers; by default the run's own, dense")
-    teacher_epochs: int | None = Field(
-        None, ge=1, description="of the teachers' training; by default a third of the recipe's, but at least 10 or all"
-    )
+    teacher_epochs: int | None = Field(None, ge=1, description="of the teachers' training; by default the recipe's")
 
     @model_validator(mode="after")
     def _someone_is_left(self) -> "CrossFitOptions":
@@ -86,7 +84,7 @@ class CrossFit(Hooks):
     def begin(self, training: Training) -> None:
         x = training.inputs(torch.arange(len(training.y), device=training.y.device))
         digests = content_digests(x.numpy(force=True))
-        recipe = shorter(training.recipe, TEACHER_EPOCHS)
+        recipe = training.recipe
         if self.options.teacher_epochs is not None:
             recipe = recipe.model_copy(update={"epochs": self.options.teacher_epochs})
         repeats = range(self.options.repeats)
