@@ -4,9 +4,10 @@ and a member is taught that teacher's answer: nothing it learns was determined b
 The idea is Split-AI with self-distillation, SELENA (Tang et al., USENIX Security 2022), with folds in place of random
 subsets. Why it hides members: with `weight` 1 a member's target is a function of its input and the others alone.
 
-Two things are left to an attacker. A member's neighbours are taught by teachers that know its label, and its own answer
-is a teacher's where a stranger's is a student's. With two `generations` teachers are cross-fitted students themselves:
-of each pair of folds a first teacher saw neither, so the label is two lessons away, and both answers are students'.
+What is left to an attacker (docs/methods.md): a member's neighbours are taught by teachers that know its label, the
+fewer the fewer `folds` there are; and its own answer is a teacher's, or a mean of better ones, where a stranger's is a
+student's. With two `generations` teachers are cross-fitted students themselves: of each pair of folds a first teacher
+saw neither, so the label is two lessons away, and both answers are students'.
 """
 
 from collections import defaultdict
