@@ -224,7 +224,7 @@ def test_a_class_without_examples(typed, home):
 
 def test_what_shows_as_training_begins_leaves_nothing_either(typed, home):
     np.savez(home / "same.npz", x=np.zeros((90, 4), np.float32), y=np.arange(90) % 2)
-    assert "2 folds of 1 distinct members" in typed("compress", "--data", "same.npz", "--epochs", "1").fault
+    assert "4 folds of 1 distinct members" in typed("compress", "--data", "same.npz", "--epochs", "1").fault
     assert [path.name for path in home.iterdir()] == ["same.npz"]
 
 
