@@ -24,7 +24,7 @@ from safedeploy.bench.devices.local import Local
 from safedeploy.bench.protocol import Measurement, Rules, measure, ratio
 from safedeploy.data.samples import Samples
 from safedeploy.export.bundle import export_bundle
-from safedeploy.export.targets import load_target
+from safedeploy.export.targets import Target, load_target
 from safedeploy.methods.base import Context
 from safedeploy.methods.registry import make_method
 from safedeploy.recipe import MethodRecipe
@@ -49,14 +49,16 @@ def ours(name: str, dense: nn.Module, density: float, data: Data, place: Path) -
     return fine_tuned(name, dense, make_method(recipe, context), data, place)
 
 
-def bundle(name: str, module: nn.Module, structure: Any, data: Data, place: Path) -> Path:
-    """The four files as `export` makes and verifies them, once."""
+def bundle(
+    name: str, module: nn.Module, structure: Any, data: Data, place: Path, target: Target | None = None
+) -> Path:
+    """The files of `target`, or all four, as `export` makes and verifies them, once."""
     if not (place / "manifest.json").exists():
         x, y = (part[-VALIDATION:] for part in data.train)
         export_bundle(
             as_shipped(module, data.input_shape, structure),
             place,
-            load_target("android"),
+            target or load_target("android"),
             model_name=name,
             preprocessing=Preprocessing(raw="uint8 NCHW, 0 to 255", scale=1 / 255, mean=[0.2860], std=[0.3530]),
             class_names=data.class_names,

@@ -26,6 +26,7 @@ from safedeploy.bench.devices.local import Local
 from safedeploy.bench.protocol import Measurement, Rules, measure, ratio
 from safedeploy.data.samples import Samples
 from safedeploy.export.onnx import export_onnx
+from safedeploy.export.targets import Target, load_target
 from safedeploy.methods.base import Context
 from safedeploy.methods.registry import make_method
 from safedeploy.plan.layers import layers_of
@@ -87,12 +88,18 @@ def variants(name: str, methods: Sequence[str], how: Pruned, data: Data, cache: 
     for method in ("dense", *methods):
         module, place = trained_on(name, method, how, data, cache)
         structure = "irregular" if method == "dense" else "channel"
-        files = bundle(name, module, structure, data, place / "bundle")
+        files = bundle(name, module, structure, data, place / "bundle", _onnx())
         flops = multiply_adds(as_shipped(module, data.input_shape, structure), data)
         density = 1.0 if method == "dense" else how.density
         found.append(Variant(method, density, files / "model.onnx", flops))
         found.append(Variant(f"{method} int8", density, files / "model.int8.onnx", flops))
     return found
+
+
+def _onnx() -> Target:
+    """The phone's target without the files of a runtime that is not timed here."""
+    target = load_target("android")
+    return target.model_copy(update={"files": [name for name in target.files if name.endswith(".onnx")]})
 
 
 def floor(name: str, data: Data, cache: Path) -> Variant:
