@@ -49,9 +49,7 @@ def ours(name: str, dense: nn.Module, density: float, data: Data, place: Path) -
     return fine_tuned(name, dense, make_method(recipe, context), data, place)
 
 
-def bundle(
-    name: str, module: nn.Module, structure: Any, data: Data, place: Path, target: Target | None = None
-) -> Path:
+def bundle(name: str, module: nn.Module, structure: Any, data: Data, place: Path, target: Target | None = None) -> Path:
     """The files of `target`, or all four, as `export` makes and verifies them, once."""
     if not (place / "manifest.json").exists():
         x, y = (part[-VALIDATION:] for part in data.train)
