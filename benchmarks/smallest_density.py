@@ -1,8 +1,9 @@
 """How few weights keep the dense test accuracy within a point, method by method: the data set's own recipe and split.
 
 python -m benchmarks.smallest_density --data location30 digits fashion-mnist --data-root DIR --json F
-python -m benchmarks.smallest_density --data fashion-mnist --methods magnitude --densities 0.05 --seeds 0 1 2
+python -m benchmarks.smallest_density --data fashion-mnist --methods magnitude:prune_from=0 --densities 0.05 --seeds 0 1
 
+A method is METHOD[:KEY=VALUE,…][+DEFENCE…], as in pareto.py.
 Every model trains as long as the dense one of its seed, on the same members. accuracy: of the exported, encoded file in
 ONNX Runtime on the role `test`, mean over seeds; loss: dense's less that, in points, and the standard error of the
 mean difference. smallest: the least density measured at which the mean loss is at most a point.
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from benchmarks.common import parser, report
+from benchmarks.pareto import parse
 from safedeploy.artifacts.onnx import OnnxArtifact
 from safedeploy.compose import make_recipe
 from safedeploy.compression import Examples, fresh
@@ -59,10 +61,7 @@ def measure(data: str, given: Any) -> list[dict[str, Any]]:
     examples = Examples(loaded, split)
 
     def of(method: str, density: float) -> tuple[NDArray[np.float64], int]:
-        recipes = [
-            make_recipe(data=data, data_root=given.data_root, method=method, density=density, seed=seed)
-            for seed in given.seeds
-        ]
+        recipes = [base.model_copy(update={"method": parse(method, density), "seed": seed}) for seed in given.seeds]
         found = [
             accuracy(module, recipe, examples)
             for module, recipe in zip(trained(recipes, examples), recipes, strict=True)
@@ -108,7 +107,7 @@ def _row(
 def main() -> None:
     options = parser(__doc__ or "")
     options.add_argument("--data", nargs="+", default=["digits"])
-    options.add_argument("--methods", nargs="+", default=["magnitude", "rigl"])
+    options.add_argument("--methods", nargs="+", default=["magnitude", "magnitude:prune_from=0", "rigl"])
     options.add_argument("--densities", nargs="+", type=float, default=[0.02, 0.05, 0.1, 0.2, 0.3, 0.5])
     options.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     given = options.parse_args()

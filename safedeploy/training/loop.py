@@ -41,6 +41,7 @@ class Training:
     masks: dict[str, Tensor] = field(default_factory=dict)
     targets: Tensor | None = None
     pool: Tensor | None = None
+    cutting: bool = False  # whether masks will still shrink: what stopped now would be denser than was asked
     step: int = 0
     begun: bool = False  # whether the hooks' beginning is behind it
     beginning: float = 0.0  # share of the whole that it took; for `tell`, which is told how much of the whole is done

@@ -31,8 +31,8 @@ def network():
         )  # fmt: skip
 
 
-def hooks(toy, density=0.4, prune_at=0.5):
-    recipe = MethodRecipe(name="magnitude", density=density, structure="channel", options={"prune_at": prune_at})
+def hooks(toy, density=0.4, **options):
+    recipe = MethodRecipe(name="magnitude", density=density, structure="channel", options=options)
     known = toy.samples(20, 0)
     return make_method(recipe, Context(density, 0, 3, SHAPE, known, known, known, structure="channel"))
 
@@ -42,11 +42,11 @@ def images(count=100, seed=0):
     return torch.randn(count, *SHAPE, generator=generator), torch.randint(3, (count,), generator=generator)
 
 
-@pytest.fixture(scope="module")
-def trained(toy, tmp_path_factory):
+@pytest.fixture(scope="module", params=[{}, {"prune_from": 0.0}], ids=["at once", "gradual"])
+def trained(toy, tmp_path_factory, request):
     folder, module = tmp_path_factory.mktemp("channel"), network()
     files = {"metrics": folder / "metrics.jsonl", "checkpoints": folder / "checkpoints"}
-    training = run_training(module, images(), images(seed=1), hooks(toy), RECIPE, 0, **files)
+    training = run_training(module, images(), images(seed=1), hooks(toy, **request.param), RECIPE, 0, **files)
     return module, training
 
 

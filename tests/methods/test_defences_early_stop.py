@@ -101,6 +101,16 @@ def test_epochs_before_a_late_cut_do_not_count(toy, tmp_path):
     assert all((run.weights[name][~mask] == 0).all() for name, mask in run.masks.items())
 
 
+def test_a_network_that_still_loses_weights_is_not_kept(toy, tmp_path):
+    """However good it was: what ships has the density that was asked for."""
+    options = {"prune_from": 0.0, "prune_at": 0.6}
+    recipe = MethodRecipe(name="magnitude", density=0.2, options=options, defences={"early-stop": {"patience": 1}})
+    run = toy.train(tmp_path, make_method(recipe, toy.context(0.2)))
+    assert run.events[-1]["epoch"] >= 4
+    kept = sum(int(mask.sum()) for mask in run.masks.values())
+    assert kept == round(0.2 * sum(mask.numel() for mask in run.masks.values()))
+
+
 def test_an_end_before_a_late_cut_fails_before_the_first_step(toy, tmp_path):
     with pytest.raises(UserError, match="this method prunes later, so an early end may ship it dense: set --epochs"):
         toy.train(tmp_path, made(toy, "magnitude", epochs=2))

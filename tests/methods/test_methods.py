@@ -1,10 +1,15 @@
 """Every method: exact densities, updates when they are due, the same bits for the same seed and after a resume."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from safedeploy.errors import UserError
-from safedeploy.methods.registry import METHODS
+from safedeploy.methods.magnitude import Magnitude, MagnitudeOptions, gradual
+from safedeploy.methods.registry import METHODS, make_method
+from safedeploy.recipe import MethodRecipe
 from safedeploy.sparsity.budget import erk
 from safedeploy.sparsity.masks import layer_densities, shapes
 
@@ -103,6 +108,66 @@ def test_magnitude_prunes_a_training_of_a_single_step_too(toy, tmp_path):
     assert made.training.total_steps == 1
     total = sum(mask.numel() for mask in made.masks.values())
     assert sum(int(mask.sum()) for mask in made.masks.values()) == round(0.2 * total)
+
+
+def test_magnitude_goes_little_by_little_along_the_papers_cubic(toy, tmp_path):
+    """Zhu and Gupta, equation 1: s_t = s_f (1 - (1 - (t - t0) / (n dt))^3), here from t0 = 6 to 36 of 60 steps."""
+    seen, dense = {}, {}
+
+    def look(training):
+        if training.masks:
+            dense.update({n: mask.numel() for n, mask in training.masks.items()})
+            seen[training.step] = sum(int(mask.sum()) for mask in training.masks.values())
+        assert training.cutting == (training.step < 36)
+
+    made = toy.train(tmp_path, watched(toy.method("magnitude", {"prune_from": 0.1, "prune_at": 0.6}), look))
+    total = sum(dense.values())
+    assert min(seen) == 7
+    assert [seen[step] / total for step in (7, 16, 26, 36)] == pytest.approx(
+        [1 - 0.8 * (1 - (1 - (step - 6) / 30) ** 3) for step in (7, 16, 26, 36)], abs=1 / total
+    )
+    assert seen[60] == seen[36] == round(0.2 * total)
+    assert all((made.weights[n][~mask] == 0).all() for n, mask in made.masks.items())
+
+
+def test_a_weight_that_went_does_not_come_back(toy, tmp_path):
+    gone = {}
+
+    def look(training):
+        for n, mask in training.masks.items():
+            assert not (mask & gone.get(n, torch.zeros_like(mask))).any()
+            gone[n] = ~mask
+
+    toy.train(tmp_path, watched(toy.method("magnitude", {"prune_from": 0.0}), look))
+
+
+def test_a_resumed_gradual_pruning_ends_with_the_same_weights(toy, tmp_path):
+    options = {"prune_from": 0.1, "prune_at": 0.6}
+    whole = toy.train(tmp_path / "whole", toy.method("magnitude", options))
+    with pytest.raises(toy.CutOff):
+        toy.train(tmp_path / "cut", toy.cut_off(toy.method("magnitude", options), 25))
+    toy.assert_same_bits(whole, toy.train(tmp_path / "cut", toy.method("magnitude", options)))
+
+
+@pytest.mark.parametrize("structure", ["pattern", "2:4"])
+def test_what_has_one_density_goes_at_once(toy, structure):
+    context = replace(toy.context(0.5), structure=structure)
+    recipe = MethodRecipe(name="magnitude", density=0.5, structure=structure, options={"prune_from": 0.1})
+    with pytest.raises(UserError, match=f"^--structure {structure} goes at once: leave out --option prune_from$"):
+        make_method(recipe, context).check(toy.network())
+
+
+def test_gradual_cuts_end_at_prune_at_however_many_steps_there_are(toy):
+    for total in (1, 2, 7, 99, 1000, 12345):
+        for start, end in ((0.0, 0.01), (0.0, 0.5), (0.3, 0.31), (0.2, 0.99)):
+            method = Magnitude(MagnitudeOptions(prune_from=start, prune_at=end), toy.context(0.1))
+            cuts = method.cuts(SimpleNamespace(total_steps=total))
+            left = [gradual(step, cuts, 0.1) for step in cuts]
+            assert cuts[-1] == max(1, round(end * total))
+            assert left[-1] == 0.1
+            assert left == sorted(left, reverse=True)
+            assert all(0.1 <= share < 1 for share in left)
+            assert len(cuts) <= 99
 
 
 @pytest.mark.parametrize("name", SPARSE)

@@ -52,7 +52,7 @@ class AfterEpoch(Hooks):
 
 
 class Patience(Hooks):
-    """Watches the validation role; where a method prunes late, epochs count from its first masks on."""
+    """Watches the validation role; where a method prunes late, epochs count from its last cut on."""
 
     alone = "validation accuracy decides when it stops"
 
@@ -65,7 +65,7 @@ class Patience(Hooks):
         self.best: dict[str, Any] = {}
 
     def after_epoch(self, training: Training) -> None:
-        if self.sparse and not training.masks:
+        if self.sparse and (training.cutting or not training.masks):
             return
         reached = accuracy(training.module, *(part.to(training.y.device) for part in (self.x, self.y)))
         if not self.best or reached > self.best["accuracy"]:
