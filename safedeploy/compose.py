@@ -33,6 +33,7 @@ def make_recipe(
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
+    augment: str | None = None,
     device: str | None = None,
     seed: int | None = None,
     name: str | None = None,
@@ -80,7 +81,7 @@ def make_recipe(
     _put(filled, "method", name=method, density=density, structure=structure, options=_merged(filled, own))
     _put(filled, "method", defences=others, quantise=quantise)
     _put(filled, "training", epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, device=device)
-    _put(filled, "training", canaries=canaries)
+    _put(filled, "training", augment=augment, canaries=canaries)
     _put(filled, "audit", budget=dict(budget) if budget else None, attacks=attacks and list(attacks))
     _put(filled, "audit", references=references)
     filled.update(

@@ -17,7 +17,7 @@ from safedeploy.data.split import MEMBERS, ROLES, Indices, Role, Split, draw_spl
 from safedeploy.data.tokeniser import Tokeniser, of_model
 from safedeploy.errors import UserError, missing_extra
 from safedeploy.hub import PREFIX
-from safedeploy.recipe import DataRecipe, Recipe, read_recipe
+from safedeploy.recipe import DataRecipe, Recipe, TrainingRecipe, read_recipe
 from safedeploy.results import Preprocessing, Summary
 from safedeploy.rundir import RunDir, open_run, whole_or_nothing
 from safedeploy.versions import versions
@@ -173,6 +173,7 @@ def fresh(recipe: Recipe, examples: Examples) -> tuple["nn.Module", "Hooks"]:
     require_kind(recipe.model.name, dataset.kind)
     module = initial_model(recipe.model, dataset.input_shape, len(dataset.class_names), recipe.seed)
     _require_fitting(recipe.model.name, module, examples)
+    _require_images(recipe.training, dataset)
     method = recipe.method
     context = Context(
         density=method.density,
@@ -192,6 +193,18 @@ def fresh(recipe: Recipe, examples: Examples) -> tuple["nn.Module", "Hooks"]:
         require_reachable(module, dataset.input_shape, method.density, method.structure)
     make_accelerator(recipe.training.device, recipe.training.precision)
     return module, hooks
+
+
+def _require_images(training: TrainingRecipe, dataset: Dataset) -> None:
+    """Raises UserError where inputs that are no images are to be augmented, or moved out of sight."""
+    if training.augment == "none":
+        return
+    if len(dataset.input_shape) != 3:
+        raise UserError(
+            f"--augment {training.augment} is for images; this data set is of {dataset.kind}s: leave it out"
+        )
+    if training.padding is not None and training.padding >= min(dataset.input_shape[1:]):
+        raise UserError(f"training.padding {training.padding}: these images have {min(dataset.input_shape[1:])} pixels")
 
 
 def _require_fitting(name: str, module: "nn.Module", examples: Examples) -> None:

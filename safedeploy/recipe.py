@@ -95,9 +95,15 @@ class MethodRecipe(Section):
     quantise_at: Fraction = 0.75
 
 
+Augment = Literal["none", "crop", "flip", "crop-flip"]
+
+
 class TrainingRecipe(Section):
     """SGD with momentum, or AdamW; the learning rate falls tenfold at `milestones` (shares of the epochs), as in
     SafeCompress.
+
+    `augment`: images are shifted by up to `padding` pixels (an eighth of the height), mirrored, or both, anew at every
+    step.
 
     `checkpoint_seconds`: at the end of an epoch a checkpoint is written if the last one is at least this old. It
     decides what a kill loses, never the outcome. `canaries`: examples put into training or left out by fair coins, for
@@ -111,7 +117,8 @@ class TrainingRecipe(Section):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     milestones: list[Fraction] = [0.5, 0.75]
-    augment: Literal["none", "crop-flip"] = "none"
+    augment: Augment = "none"
+    padding: Annotated[int, Field(ge=1)] | None = None
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 5.0

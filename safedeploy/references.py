@@ -30,7 +30,7 @@ def make_references(
     root: PathLike,
     count: int = 64,
     *,
-    views: int = 1,
+    views: int | None = None,
     target: str | None = None,
     files: Sequence[str] | None = None,
     out: PathLike | None = None,
@@ -40,7 +40,8 @@ def make_references(
 ) -> list[Path]:
     """References of a run, in `out` (by default in the run), and of its dense control, in `out`/dense; the folders.
 
-    files: which exported files answer; by default the bundle's, but model.pte, whose weights model.onnx has too.
+    views: by default 1, or of a training with augmentation, whose models remember views, all there are. files: which
+    exported files answer; by default the bundle's, but model.pte, whose weights model.onnx has too.
     A build that was cut off goes on where it stopped, a larger `count` extends it. Raises UserError for bad input,
     before anything is trained.
     """
@@ -66,12 +67,13 @@ def make_references_of_files(
     *,
     like: PathLike | None = None,
     model: str | None = None,
-    views: int = 1,
+    views: int | None = None,
     target: str | None = None,
     files: Sequence[str] | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
+    augment: str | None = None,
     device: str | None = None,
     seed: int | None = None,
     progress: Progress = silent,
@@ -91,6 +93,7 @@ def make_references_of_files(
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
+        augment=augment,
         device=device,
         seed=seed,
         target=target,
@@ -116,7 +119,7 @@ def _plan_of_run(
     run: RunDir,
     folder: Path,
     count: int,
-    views: int,
+    views: int | None,
     target: str | None,
     files: Sequence[str] | None,
     data_root: str | None,
@@ -159,7 +162,7 @@ def _plan(
     examples: Examples,
     folder: Path,
     count: int,
-    views: int,
+    views: int | None,
     files: Sequence[str],
     served: dict[str, Served],
 ) -> Plan:
@@ -167,6 +170,8 @@ def _plan(
     if count < 1:
         raise UserError(f"--count {count}: at least one reference model is needed")
     most = LARGEST if len(examples.dataset.input_shape) == 3 else 1
+    if views is None:  # what was seen shifted and mirrored is remembered so too (docs/audit.md)
+        views = 1 if recipe.training.augment == "none" else most
     if not 1 <= views <= most:
         raise UserError(f"--views {views}: these inputs have 1 to {most}; images have up to {LARGEST}, other inputs 1")
     if any(name.endswith(".pte") for name in files):

@@ -238,6 +238,14 @@ def test_views_are_answers_to_the_shifted_and_mirrored_sample(digits, tmp_path):
         make_references(digits, 2, views=11, out=tmp_path / "s")
 
 
+def test_models_of_an_augmented_training_are_asked_at_every_view(strangers, tmp_path):
+    """They saw their members shifted and mirrored, and remember them so."""
+    asked = {"model": "mlp", "epochs": 1, "files": ["model.onnx"]}
+    for augment, count in ((None, 1), ("crop", 10)):
+        folder = make_references_of_files(*strangers, tmp_path / f"{augment}", 1, augment=augment, **asked)
+        assert ReferenceSet.read(folder / "references.json").views == count
+
+
 def test_a_table_has_one_view(table, tmp_path):
     with pytest.raises(UserError, match="--views 2"):
         make_references(table, 2, views=2, out=tmp_path / "r")

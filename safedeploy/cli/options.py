@@ -44,6 +44,9 @@ AttackerOption = Annotated[
 EpochsOption = Annotated[int | None, typer.Option("--epochs", help="Passes over the members.")]
 BatchSizeOption = Annotated[int | None, typer.Option("--batch-size")]
 LearningRateOption = Annotated[float | None, typer.Option("--learning-rate")]
+AugmentOption = Annotated[
+    str | None, typer.Option("--augment", help="Of training images, anew at every step: crop, flip, crop-flip or none.")
+]
 DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 SeedOption = Annotated[int | None, typer.Option("--seed")]
 NameOption = Annotated[str | None, typer.Option("--name", help="The run's folder under --runs.")]

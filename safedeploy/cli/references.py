@@ -11,7 +11,10 @@ from safedeploy.cli import options as o
 def references(
     run: Annotated[Path | None, typer.Argument(help="A run, as runs/NAME, with its bundle.")] = None,
     count: Annotated[int, typer.Option("--count", help="How many; 2 for a quick look, 16 to 64 for a release.")] = 64,
-    views: Annotated[int, typer.Option("--views", help="Answers a sample, of an image shifted and mirrored.")] = 1,
+    views: Annotated[
+        int | None,
+        typer.Option("--views", help="Answers a sample, of an image shifted and mirrored; 10 after --augment, else 1."),
+    ] = None,
     target: o.TargetOption = None,
     files: Annotated[
         list[str] | None, typer.Option("--files", help="Exported files that answer, as model.int8.onnx; repeatable.")
@@ -31,6 +34,7 @@ def references(
     epochs: o.EpochsOption = None,
     batch_size: o.BatchSizeOption = None,
     learning_rate: o.LearningRateOption = None,
+    augment: o.AugmentOption = None,
     device: o.DeviceOption = None,
     seed: o.SeedOption = None,
     data_root: o.DataRootOption = None,
@@ -49,6 +53,7 @@ def references(
         "epochs": epochs,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
+        "augment": augment,
         "device": device,
         "seed": seed,
     }

@@ -153,7 +153,7 @@ class AdversarialGame(Hooks):
         mine = mine.to(device)
         x = torch.cat([training.inputs(mine), reference])
         if training.recipe.augment != "none":
-            x = augment(x, torch_generator(seed, "augment"))
+            x = augment(x, training.recipe, torch_generator(seed, "augment"))
         with untouched(training.module, device), training.accelerator.autocast():
             inputs = self._inputs(training.module(x), torch.cat([training.y[mine], labels]))
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):

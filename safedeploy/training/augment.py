@@ -1,17 +1,20 @@
-"""Random crop and flip on a batch, as in the CIFAR literature: pad by an eighth, crop back, mirror half of them."""
+"""Random crop and flip on a batch, as in the CIFAR literature: pad with zeros, crop back, mirror half of them."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from safedeploy.recipe import TrainingRecipe
 
-def augment(x: Tensor, generator: torch.Generator) -> Tensor:
+
+def augment(x: Tensor, recipe: TrainingRecipe, generator: torch.Generator) -> Tensor:
     """x: (b, channels, height, width). Training only: members and non-members reach attacks without it."""
     batch, channels, height, width = x.shape
-    pad = height // 8
+    usual = height // 8 if recipe.padding is None else recipe.padding
+    pad = 0 if recipe.augment == "flip" else usual
     padded = functional.pad(x, (pad, pad, pad, pad))
     top, left = (torch.randint(2 * pad + 1, (batch,), generator=generator).to(x.device) for _ in range(2))
-    mirror = (torch.rand(batch, generator=generator) < 0.5).to(x.device)
+    mirror = (torch.rand(batch, generator=generator) < (0.5 if "flip" in recipe.augment else 0)).to(x.device)
     rows = top[:, None] + torch.arange(height, device=x.device)
     columns = left[:, None] + torch.arange(width, device=x.device)
     columns = torch.where(mirror[:, None], columns.flip(1), columns)

@@ -87,7 +87,7 @@ class Training:
         chosen = self.positions(step)
         x = self.inputs(chosen)
         if self.recipe.augment != "none":
-            x = augment(x, torch_generator(self.seed, "augment", step))
+            x = augment(x, self.recipe, torch_generator(self.seed, "augment", step))
         return x, self.y[chosen]
 
     def stop(self) -> None:

@@ -190,8 +190,8 @@ class Stack:
         x = torch.index_select(self.x, 0, rows.flatten(), out=self._x).view(*rows.shape, *self.x.shape[1:])
         if self.recipe.augment != "none":
             seeds = [training.seed for training in self.trainings]
-            parts = [augment(part, torch_generator(seed, "augment", step)) for part, seed in zip(x, seeds, strict=True)]
-            x = torch.stack(parts)
+            drawn = [torch_generator(seed, "augment", step) for seed in seeds]
+            x = torch.stack([augment(part, self.recipe, each) for part, each in zip(x, drawn, strict=True)])
         return x, y, y if self._targets is None else self._targets[:, now]
 
     def _end_epoch(self) -> None:

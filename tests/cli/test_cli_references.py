@@ -71,6 +71,7 @@ def test_ctrl_c_says_what_to_type_and_the_same_command_finishes(home, files, typ
         (["nowhere", "--batch-size", "8"], "--batch-size is for samples without a run"),
         (["--members", "m.npz", "--nonmembers", "n.npz", "--out", "r", "--count", "0"], "--count 0"),
         (["--members", "m.npz", "--nonmembers", "n.npz", "--out", "r", "--views", "2"], "--views 2"),
+        (["--members", "m.npz", "--nonmembers", "n.npz", "--out", "r", "--augment", "flip"], "flip is for images"),
         (["--members", "m.npz", "--nonmembers", "n.npz", "--out", "r", "--files", "model.int8"], "model.int8.onnx"),
         (["--members", "m.npz", "--nonmembers", "n.npz", "--out", "r", "--model", "lenet5"], "use mlp"),
         (["--members", "m.npz", "--nonmembers", "none.npz", "--out", "r"], "cannot read none.npz"),

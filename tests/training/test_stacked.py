@@ -114,7 +114,7 @@ def test_each_model_of_a_stack_gets_the_weights_it_gets_alone(small, alone, meth
     assert (kept == [96, 96, 96]) == (method == "dense")
 
 
-@pytest.mark.parametrize("augment", ["none", "crop-flip"])
+@pytest.mark.parametrize("augment", ["none", "crop", "crop-flip"])
 def test_convolutions_running_statistics_and_shortcuts_are_stacked_too(augment):
     pool, seeds = images(200), [5, 6, 7]
     recipe = RECIPE.model_copy(update={"augment": augment})
