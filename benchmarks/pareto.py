@@ -5,7 +5,8 @@ python -m benchmarks.pareto --data digits --methods dense set set+crossfit:weigh
 python -m benchmarks.pareto --rows F.json G.json --judges rmia-online lira-online --plot H.png
 python -m benchmarks.pareto --recipe benchmarks/pareto-cifar10.toml --densities 0.05 0.1 0.2 --models 64 --cache DIR
 
-A method is METHOD[:KEY=VALUE,…][+DEFENCE[:KEY=VALUE,…]]…; those that keep every weight are trained at density 1 alone.
+A method is METHOD[:KEY=VALUE,…][+DEFENCE[:KEY=VALUE,…]]…[@KEY=VALUE,…], after the @ what differs in its training, as
+dense@epochs=9 or set@augment=crop-flip,epochs=60; those that keep every weight are trained at density 1 alone.
 Of each, `--models` are trained on halves of one pool, exported to ONNX and encoded; `--victims` of them are judged,
 each with the others, trained the same way, as references, on evaluation roles (pareto_cells, pareto_judge). Dense
 training and its early stops are the control that every method is matched with (pareto_frontier). Cells are kept in
@@ -67,15 +68,27 @@ def base_recipe(data: str, given: argparse.Namespace) -> Recipe:
 
 
 def parse(text: str, density: float) -> MethodRecipe:
-    """METHOD[:KEY=VALUE,…][+DEFENCE[:KEY=VALUE,…]]…"""
-    (name, options), *defences = [_named(part) for part in re.split(r"\+(?=[a-z])", text)]
+    """METHOD[:KEY=VALUE,…][+DEFENCE[:KEY=VALUE,…]]…[@…]"""
+    (name, options), *defences = [_named(part) for part in re.split(r"\+(?=[a-z])", text.partition("@")[0])]
     return MethodRecipe(name=name, density=density, options=options, defences=dict(defences))
+
+
+def recipe_of(base: Recipe, text: str, density: float) -> Recipe:
+    """`base` with a method, and what is said after its @ of the training."""
+    content = base.model_dump(exclude_none=True)
+    content["training"] |= _values(text.partition("@")[2])
+    changed = validate(content, text).training
+    return base.model_copy(update={"method": parse(text, density), "training": changed})
 
 
 def _named(text: str) -> tuple[str, dict[str, Any]]:
     name, _, rest = text.partition(":")
-    pairs = (pair.partition("=") for pair in rest.split(",") if pair)
-    return name, {key: value.split("|") if "|" in value else value for key, _, value in pairs}
+    return name, _values(rest)
+
+
+def _values(text: str) -> dict[str, Any]:
+    pairs = (pair.partition("=") for pair in text.split(",") if pair)
+    return {key: value.split("|") if "|" in value else value for key, _, value in pairs}
 
 
 def cells(data: str, given: argparse.Namespace) -> list[tuple[str, float]]:
@@ -93,8 +106,8 @@ def measure(data: str, given: argparse.Namespace, cache: Path) -> list[dict[str,
     base = base_recipe(data, given)
     pool, found = Pool(base), []
     for method, density in cells(data, given):
-        recipe = base.model_copy(update={"method": parse(method, density)})
-        slug = re.sub(r"[^A-Za-z0-9.=+-]", "_", f"{method}-{density:g}")
+        recipe = recipe_of(base, method, density)
+        slug = re.sub(r"[^A-Za-z0-9.=+@-]", "_", f"{method}-{density:g}")
         folder = cache / f"{base.data.source}-{base.model.name}-{base.training.epochs}-{base.seed}" / slug
         told = partial(print, f"{data} {slug}:", flush=True) if given.verbose else lambda text: None
         made = cell(pool, recipe, given.models, folder, told)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from safedeploy.artifacts.onnx import OnnxArtifact
+from safedeploy.attacks.views import LARGEST, views
 from safedeploy.compression import Examples, fresh
 from safedeploy.data.halves import POOL, half, half_split
 from safedeploy.data.load import load_dataset
@@ -44,6 +45,7 @@ PROOF = 32  # samples on which a rewritten file is held against its module
 class Cell:
     """What the K models of a cell answered. pool: (K, n, classes), test: (K, m, classes) logits; member: (K, n).
 
+    views: (K, n, Q, classes), after an augmented training the answers at every view of the pool (attacks/views.py).
     size_bytes: of the first one's encoded file. seconds: of training one, by the clock, export and questions left out.
     """
 
@@ -52,6 +54,7 @@ class Cell:
     member: NDArray[np.bool_]
     size_bytes: int
     seconds: float
+    views: Floats | None = None
 
 
 class Pool:
@@ -99,6 +102,7 @@ def cell(pool: Pool, recipe: Recipe, count: int, folder: Path, told: Callable[[s
         np.stack([one["test"] for one in stored]),
         np.stack([pool.member(number) for number in range(count)]),
         **figures,
+        views=np.stack([one["views"] for one in stored]) if "views" in stored[0] else None,
     )
 
 
@@ -148,7 +152,10 @@ def _ask(pool: Pool, recipe: Recipe, module: nn.Module, exporter: Exporter, plac
     encode(scratch / "plain.onnx", scratch / "model.onnx")
     artifact = OnnxArtifact(scratch / "model.onnx", threads=1)
     buffer = io.BytesIO()
-    np.savez(buffer, pool=artifact.logits(pool.samples.x), test=artifact.logits(pool.test.x))
+    answers = {"pool": artifact.logits(pool.samples.x), "test": artifact.logits(pool.test.x)}
+    if recipe.training.augment != "none":
+        answers["views"] = np.stack([artifact.logits(view) for view in views(pool.samples.x, LARGEST)], axis=1)
+    np.savez(buffer, **answers)
     size = (scratch / "model.onnx").stat().st_size
     write_bytes(place, buffer.getvalue())
     return size

@@ -54,10 +54,10 @@ def summary(rows: Rows, judges: Sequence[str] = ()) -> list[dict[str, Any]]:
 
 
 def strongest(rows: Rows, judges: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """The rows of the attack (of `judges`) whose mean AUC is highest; correctness is a control, no attack."""
+    """The rows of the attack (of `judges`, at any views) whose mean AUC is highest; correctness is no attack."""
     by_attack: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
-        if row["attack"] in judges or (not judges and row["attack"] != CORRECTNESS):
+        if row["attack"].partition(" ")[0] in judges or (not judges and row["attack"] != CORRECTNESS):
             by_attack[row["attack"]].append(row)
     return max(by_attack.values(), key=lambda some: float(np.mean([row["auc"] for row in some])))
 
@@ -98,7 +98,7 @@ def _dense_curve(cells: dict[Key, list[dict[str, Any]]], judges: Sequence[str]) 
     """(stops, 2): mean accuracy, rising, and mean AUC of dense training and its early stops; None without any."""
     points = []
     for (_, _, method, _), rows in cells.items():
-        if method == CONTROL or method.startswith(f"{CONTROL}+early-stop"):
+        if method == CONTROL or (method.startswith(f"{CONTROL}+early-stop") and "@" not in method):
             best = strongest(rows, judges)
             points.append([np.mean([row[name] for row in best]) for name in ("test_accuracy", "auc")])
     return np.array(sorted(points)) if points else None

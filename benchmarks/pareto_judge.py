@@ -11,9 +11,10 @@ from benchmarks.pareto_cells import Cell, Pool
 from safedeploy.artifacts.recorded import RecordedArtifact
 from safedeploy.artifacts.remember import remember
 from safedeploy.attacks.base import Knowledge
-from safedeploy.attacks.membership import select
+from safedeploy.attacks.membership import lira, rmia, select
+from safedeploy.attacks.membership.likelihood import shrunken
 from safedeploy.attacks.membership.signals import scaled_logit
-from safedeploy.attacks.references import References
+from safedeploy.attacks.references import Answers, References
 from safedeploy.data.samples import Samples, content_digests, joined
 from safedeploy.data.split import Role
 from safedeploy.roc import auc, tpr_at_fpr
@@ -55,9 +56,32 @@ def _of_victim(pool: Pool, cell: Cell, number: int, names: Sequence[str]) -> lis
     for attack in select(names):
         scores = attack.score(artifact, knowledge, targets)
         found.append(common | {"attack": attack.name} | _figures(scores.values, scores.threshold, len(inside.y)))
+    if cell.views is not None:
+        found += [common | row for row in _at_views(pool, cell, number, others, (inside, outside))]
     hits = cell.pool[number].argmax(axis=1) == labels
     fits = np.concatenate([hits[part.x[:, 0].astype(int)] for part in (inside, outside)]).astype(float)
     return [*found, common | {"attack": CORRECTNESS} | _figures(fits, 0.5, len(inside.y))]
+
+
+def _at_views(
+    pool: Pool, cell: Cell, number: int, others: list[int], sides: tuple[Samples, Samples]
+) -> list[dict[str, Any]]:
+    """RMIA and LiRA asked at every view of each sample, as audits of an augmented training ask."""
+    assert cell.views is not None
+    chosen = np.concatenate([side.x[:, 0].astype(int) for side in sides])
+    labels, views = pool.samples.y[chosen], range(cell.views.shape[2])
+    asked = cell.views[:, chosen]
+    phi = np.stack([np.stack([scaled_logit(one[:, view], labels) for view in views], axis=1) for one in asked])
+    answers = Answers(phi[others], cell.member[others][:, chosen])
+    scores = {
+        "rmia-online": rmia.ratio(phi[number], rmia.mean_probability(answers)),
+        "lira-online": lira.ratio(phi[number], answers, shrunken),
+    }
+    count = len(sides[0].y)
+    return [
+        {"attack": f"{name} at {len(views)} views"} | _figures(values, float(np.median(values)), count)
+        for name, values in scores.items()
+    ]
 
 
 def _references(recorded: RecordedArtifact, labels: NDArray[np.int64], cell: Cell, others: list[int]) -> References:

@@ -3,7 +3,7 @@
 python -m benchmarks.smallest_density --data location30 digits fashion-mnist --data-root DIR --json F
 python -m benchmarks.smallest_density --data fashion-mnist --methods magnitude:prune_from=0 --densities 0.05 --seeds 0 1
 
-A method is METHOD[:KEY=VALUE,…][+DEFENCE…], as in pareto.py.
+A method is written as in pareto.py.
 Every model trains as long as the dense one of its seed, on the same members. accuracy: of the exported, encoded file in
 ONNX Runtime on the role `test`, mean over seeds; loss: dense's less that, in points, and the standard error of the
 mean difference. smallest: the least density measured at which the mean loss is at most a point.
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from benchmarks.common import parser, report
-from benchmarks.pareto import parse
+from benchmarks.pareto import recipe_of
 from safedeploy.artifacts.onnx import OnnxArtifact
 from safedeploy.compose import make_recipe
 from safedeploy.compression import Examples, fresh
@@ -61,7 +61,7 @@ def measure(data: str, given: Any) -> list[dict[str, Any]]:
     examples = Examples(loaded, split)
 
     def of(method: str, density: float) -> tuple[NDArray[np.float64], int]:
-        recipes = [base.model_copy(update={"method": parse(method, density), "seed": seed}) for seed in given.seeds]
+        recipes = [recipe_of(base, method, density).model_copy(update={"seed": seed}) for seed in given.seeds]
         found = [
             accuracy(module, recipe, examples)
             for module, recipe in zip(trained(recipes, examples), recipes, strict=True)

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from benchmarks.pareto import cells, parse
+from benchmarks.pareto import cells, parse, recipe_of
 from benchmarks.pareto_frontier import interval, paired, strongest, summary
+from safedeploy.errors import UserError
+from safedeploy.recipe import Recipe
 
 
 def rows(method, points, size=100, density=1.0):
@@ -89,6 +91,26 @@ def test_a_method_is_written_with_its_options_and_defences():
     assert recipe.options == {"testers": ["rmia", "lira"], "score": "matched"}
     assert recipe.defences == {"crossfit": {"folds": "10", "weight": "0.9"}, "ppb": {}}
     assert recipe.density == 0.2
+
+
+def test_what_follows_the_at_is_the_training_and_no_part_of_the_curve():
+    recipe = recipe_of(Recipe(), "set:interval=50+crossfit@augment=crop-flip,padding=2,epochs=60", 0.2)
+    assert (recipe.training.augment, recipe.training.padding, recipe.training.epochs) == ("crop-flip", 2, 60)
+    assert (recipe.method.name, recipe.method.options, recipe.method.defences) == (
+        "set",
+        {"interval": "50"},
+        {"crossfit": {}},
+    )
+    with pytest.raises(UserError, match=r"training.augment: unknown value 'zoom'"):
+        recipe_of(Recipe(), "set@augment=zoom", 0.2)
+    other = rows("dense+early-stop:epochs=5@augment=flip", [(0.7, 0.5)] * 2)
+    assert line(summary([*CONTROL, *other, *rows("set", [(0.7, 0.65)] * 2)]), "set")["dense_auc"] == pytest.approx(0.8)
+
+
+def test_a_judge_judges_at_views_too():
+    asked = rows("set", [(0.7, 0.65)] * 2)
+    more = [row | {"attack": "rmia-online at 10 views", "auc": 0.75} for row in asked[::4]]
+    assert line(summary([*CONTROL, *asked, *more], ["rmia-online"]), "set")["auc"] == pytest.approx(0.75)
 
 
 def test_dense_methods_are_trained_at_density_one_alone():
