@@ -1,13 +1,14 @@
 """Dynamic sparse training: start sparse, and at every interval prune some weights and grow as many elsewhere."""
 
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import torch
-from pydantic import Field
-from torch import Tensor
+from pydantic import Field, model_validator
+from torch import Tensor, nn
 
 from safedeploy.methods.base import Context, Options
+from safedeploy.methods.gradual import falling, require_gradual
 from safedeploy.seeds import torch_generator
 from safedeploy.sparsity import prune
 from safedeploy.sparsity.masks import Masks, rescale
@@ -36,6 +37,13 @@ class DynamicOptions(Options):
     stop_at: float = Field(
         0.75, gt=0, le=1, description="share of the steps after which the masks stay as they are (0.75 in RigL)"
     )
+    shrink_until: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="share of the steps over which weights go, from all of them, most of them early; by default the"
+        " network is sparse from its first step",
+    )
     gradient_steps: int = Field(
         10,
         ge=1,
@@ -43,9 +51,18 @@ class DynamicOptions(Options):
         " small batch alone grows what is noise in it",
     )
 
+    @model_validator(mode="after")
+    def _shrinks_while_it_updates(self) -> Self:
+        if self.shrink_until is not None and self.shrink_until > self.stop_at:
+            raise ValueError(f"shrink_until {self.shrink_until:g} is after the last update, stop_at {self.stop_at:g}")
+        return self
+
 
 class DynamicSparse(Hooks):
     """ERK masks at the start, one `strategy` = (prune rule, grow rule) at every interval, on units of the structure.
+
+    With `shrink_until` it starts with every weight, and at each update what is smallest goes first, down to ERK's
+    counts at a density that falls along a cubic (GraNet, Liu et al. 2021: gradual pruning with regeneration).
 
     Fresh weights are masked at random and rescaled; of trained ones (`--init`) the largest are kept as they are. A
     dormant channel keeps the weights it is computed with, which get no gradient, and is read with weights of zero: it
@@ -62,16 +79,20 @@ class DynamicSparse(Hooks):
         self._gradients: dict[str, Tensor] = {}
         self._library: Tensor | None = None  # of a restored training
 
+    def check(self, module: nn.Module) -> None:
+        if self.options.shrink_until is not None:
+            require_gradual(self.context.structure, "shrink_until")
+
     def begin(self, training: Training) -> None:
         self.units = structured(training.module, self.context.input_shape, self.context.structure)
-        counts = counts_of(self.units, self.context.density)
-        if self.context.model.init is not None:
+        counts = counts_of(self.units, self.density(training))
+        if self.context.model.init is not None or self.options.shrink_until is not None:
             kept = largest(self.units, self.units.pool(training.parameters), counts)
         else:
             drawn = at_random(self.units, counts, torch_generator(self.context.seed, "masks"))
             kept = {name: places.to(training.y.device) for name, places in drawn.items()}
         training.set_masks(self._masks(kept, training.parameters))
-        if self.context.model.init is None:
+        if self.context.model.init is None and self.options.shrink_until is None:
             prunable = {name: mask for name, mask in training.masks.items() if name in self.units.prunable}
             rescale(training.masked_weights(), prunable)
 
@@ -79,6 +100,7 @@ class DynamicSparse(Hooks):
         if not hasattr(self, "units"):  # restored
             shape, structure = self.context.input_shape, self.context.structure
             self.units = structured(training.module, shape, structure, self._library)
+        training.cutting = training.step < self.shrunk(training)
         device = training.y.device  # a checkpoint is read on the CPU
         self._gradients = {name: gradient.to(device) for name, gradient in self._gradients.items()}
 
@@ -95,6 +117,19 @@ class DynamicSparse(Hooks):
 
     def _masks(self, kept: Kept, guide: Tensors) -> Masks:
         return self.units.spread(kept, guide, reading=self._dormant)
+
+    def shrunk(self, training: Training) -> int:
+        """The update that leaves the density asked for; 0 where it is there from the start."""
+        if self.options.shrink_until is None:
+            return 0
+        interval = self.interval(training)
+        return max(1, int(self.options.shrink_until * training.total_steps) // interval) * interval
+
+    def density(self, training: Training) -> float:
+        """Of the masks from this step on."""
+        shrunk = self.shrunk(training)
+        left = (shrunk - training.step) / shrunk if training.step < shrunk else 0.0
+        return falling(left, self.context.density)
 
     def last_update(self, training: Training) -> int:
         return max(1, int(self.options.stop_at * training.total_steps))
@@ -126,6 +161,7 @@ class DynamicSparse(Hooks):
         if self.due(training, training.step):
             gradients, self._gradients = self._gradients, {}
             self.change(training, gradients)
+            training.cutting = training.step < self.shrunk(training)
 
     def state(self) -> dict[str, Any]:
         return {"gradients": self._gradients, "library": self.units.library}
@@ -143,12 +179,22 @@ class DynamicSparse(Hooks):
         rate = cosine_rate(training.step, self.last_update(training), self.options.rate_start, self.options.rate_end)
         generator = torch_generator(self.context.seed, "grow", training.step)
         held = self._held(training)
+        if self.options.shrink_until is not None:
+            held = self._fewer(training, held)
         value = partial(self.units.totals if self.units.single else self.units.pool, reading=True)
         weights = {name: parameter.detach() for name, parameter in training.parameters.items()}
         # random growth looks at nothing: weights are as good as gradients, which may not be there
         ranked, signal = prune.ranked(strategy[0], weights, gradients), self.signal(strategy[1], gradients or weights)
         kept = update(strategy, value(ranked), held, value(signal), rate, generator, self.units.rows)
         return self._masks(kept, self._guide(training.masks, gradients))
+
+    def _fewer(self, training: Training, held: Kept) -> Kept:
+        """The largest of these units, as many as the density of this step leaves."""
+        counts = counts_of(self.units, self.density(training))
+        strength = self.units.pool(training.parameters, reading=True)
+        inside = {name: strength[name].masked_fill(~kept, -1.0) for name, kept in held.items()}
+        fewer = {name: min(counts[name], int(kept.sum())) for name, kept in held.items()}
+        return largest(self.units, inside, fewer)
 
     def signal(self, growing: str, gradients: Tensors) -> Tensors:
         """What the grow rule `growing` looks at."""

@@ -9,10 +9,9 @@ from typing import Self
 from pydantic import Field, model_validator
 from torch import nn
 
-from safedeploy.errors import UserError
 from safedeploy.methods.base import Context, Options
+from safedeploy.methods.gradual import falling, require_gradual
 from safedeploy.sparsity.structure import masks_by_magnitude, require_reachable
-from safedeploy.structures import kind_of, n_of_m
 from safedeploy.training.hooks import Hooks
 from safedeploy.training.loop import Training
 
@@ -42,9 +41,8 @@ class Magnitude(Hooks):
         self.options, self.context = options, context
 
     def check(self, module: nn.Module) -> None:
-        structure = self.context.structure
-        if self.options.prune_from is not None and (kind_of(structure) == "pattern" or n_of_m(structure)):
-            raise UserError(f"--structure {structure} goes at once: leave out --option prune_from")
+        if self.options.prune_from is not None:
+            require_gradual(self.context.structure, "prune_from")
 
     def begin(self, training: Training) -> None:
         """What cannot be cut so far fails before the training."""
@@ -57,7 +55,8 @@ class Magnitude(Hooks):
     def after_step(self, training: Training) -> None:
         cuts = self.cuts(training)
         if training.step in cuts:
-            density = gradual(training.step, cuts, self.context.density)
+            left = (cuts[-1] - training.step) / (cuts[-1] - cuts[0] + cuts.step)
+            density = falling(left, self.context.density)
             shape, structure = self.context.input_shape, self.context.structure
             training.set_masks(masks_by_magnitude(training.module, shape, density, structure))
             training.cutting = training.step < cuts[-1]
@@ -68,12 +67,6 @@ class Magnitude(Hooks):
         start = self.options.prune_from
         first = last - 1 if start is None else min(last - 1, round(start * training.total_steps))
         return range(last, first, -max(1, (last - first) // CUTS))[::-1]
-
-
-def gradual(step: int, cuts: range, density: float) -> float:
-    """What a cut leaves: Zhu and Gupta's equation 1, from 1 a cut before the first to `density` at the last."""
-    left = (cuts[-1] - step) / (cuts[-1] - cuts[0] + cuts.step)
-    return density + (1 - density) * left**3
 
 
 def make(options: MagnitudeOptions, context: Context) -> Hooks:

@@ -48,9 +48,9 @@ def samples(count, seed):
     return Samples(rng.normal(size=(count, *SHAPE)).astype(np.float32), rng.integers(3, size=count))
 
 
-def hooks(name, structure, seed=0):
+def hooks(name, structure, seed=0, **more):
     density = DENSITY[structure]
-    options = {} if name == "magnitude" else OPTIONS | (SAFETY if name == "safecompress" else {})
+    options = more | ({} if name == "magnitude" else OPTIONS | (SAFETY if name == "safecompress" else {}))
     recipe = MethodRecipe(name=name, density=density, structure=structure, options=options)
     sides = [samples(60, part) for part in range(3)]
     return make_method(recipe, Context(density, seed, 3, SHAPE, *sides, structure=structure))
@@ -193,3 +193,18 @@ def test_networks_in_one_stack_have_their_own_units(structure):
             assert torch.equal(found == 0, wanted == 0)
             torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4)
     assert not torch.equal(stacked[0][1].weight == 0, stacked[1][1].weight == 0)
+
+
+@pytest.mark.parametrize("structure", ["channel", "filter", "column", "kernel", "block:1x4"])
+@pytest.mark.parametrize(("name", "option"), [("magnitude", {"prune_from": 0.0}), ("rigl", {"shrink_until": 0.5})])
+def test_units_that_go_little_by_little_end_at_the_same_counts(tmp_path, structure, name, option):
+    kept = []
+
+    def look(training):
+        kept.append(sum(int(mask.sum()) for mask in training.masks.values()))
+
+    slow, training = train(tmp_path / "slow", hooks(name, structure, **option), look)
+    at_once, _ = train(tmp_path / "at once", hooks(name, structure))
+    assert total_density(layer_densities(slow)) == pytest.approx(total_density(layer_densities(at_once)), abs=0.03)
+    assert kept[-1] < kept[kept.index(max(kept))]
+    assert not training.cutting

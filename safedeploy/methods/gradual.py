@@ -1,0 +1,15 @@
+"""A density that falls little by little from the whole network on."""
+
+from safedeploy.errors import UserError
+from safedeploy.structures import kind_of, n_of_m
+
+
+def falling(left: float, density: float) -> float:
+    """Zhu and Gupta 2017 ('To prune, or not to prune'), equation 1: 1 where all of the way is `left`, then a cubic."""
+    return density + (1 - density) * left**3
+
+
+def require_gradual(structure: str, option: str) -> None:
+    """Raises UserError for a structure that has one density alone."""
+    if kind_of(structure) == "pattern" or n_of_m(structure):
+        raise UserError(f"--structure {structure} goes at once: leave out --option {option}")
