@@ -50,7 +50,7 @@ class Pruned:
 
 PRUNED = {
     "lenet5": Pruned(density=0.25, epochs=6, gamma=1.0, prune_at=0.5),
-    "mobilenet_v2": Pruned(density=0.15, epochs=6, gamma=0.5, prune_at=0.34),
+    "mobilenet_v2": Pruned(density=0.175, epochs=6, gamma=0.02, prune_at=0.1),
 }
 
 

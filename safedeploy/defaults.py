@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from safedeploy.structures import has_one_density
+
 # Two generations of teachers where that is on the frontier (benchmarks/README.md): of perceptrons, which cost little.
 _TWICE = {"crossfit": {"folds": 4, "generations": 2}}
 _ONCE: dict[str, Any] = {"crossfit": {}}
@@ -12,7 +14,15 @@ _CIFAR = {**_ONCE, "model": "resnet18", "epochs": 100, "batch_size": 128, "learn
 _ADAMW = {**_ONCE, "optimizer": "adamw", "weight_decay": 0.01, "batch_size": 32, "density": 0.1}
 _TEXT = {"model": "bert-tiny", "epochs": 8, "learning_rate": 1e-3, **_ADAMW}
 _PUBLISHED = {"model": "bert-tiny", "epochs": 3, "learning_rate": 5e-5, **_ADAMW}  # Devlin et al. 2019, appendix A.3
-_SMALL_IMAGES = {**_ONCE, "model": "lenet5", "epochs": 30, "batch_size": 64, "learning_rate": 0.05, "density": 0.05}
+_SMALL_IMAGES = {
+    **_ONCE,
+    "model": "lenet5",
+    "epochs": 30,
+    "batch_size": 64,
+    "learning_rate": 0.05,
+    "density": 0.05,
+    "safecompress": {"shrink_until": 0.5},  # a point more than sparse from the start, at this density
+}
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "digits": {**_NEVER, "model": "lenet5", "epochs": 120, "batch_size": 32, "learning_rate": 0.05, "density": 0.1},
     "mnist": _SMALL_IMAGES,
@@ -28,8 +38,8 @@ _ARRAYS = {**_TWICE, "model": "mlp", "epochs": 60, "batch_size": 64, "learning_r
 
 
 def defaults(source: str, *, text: bool = False, published: bool = False) -> dict[str, Any]:
-    """For a built-in name, an image folder, or a file of arrays or a table: what is trained and how, and `crossfit`,
-    the options of that defence where no method is asked for, or None.
+    """For a built-in name, an image folder, or a file of arrays or a table: what is trained and how; and for where no
+    method is asked for, `crossfit`, the options of that defence or None, and `safecompress`, more of that method's.
 
     text: whose column of texts is read. published: for a model that comes with its weights.
     """
@@ -44,15 +54,20 @@ def defaults(source: str, *, text: bool = False, published: bool = False) -> dic
 
 # Growth by gradients costs accuracy (benchmarks/README.md).
 _SAFECOMPRESS = {"testers": ["rmia"], "strategies": ["magnitude/random", "set/random"]}
-_INSTEAD = {"attacker": "testers", "prune": "strategies", "grow": "strategies"}  # an option in place of a usual one
+# an option in place of a usual one
+_INSTEAD = {"attacker": "testers", "prune": "strategies", "grow": "strategies", "stop_at": "shrink_until"}
 
 
-def usual_method(typed: Iterable[str], crossfit: dict[str, Any] | None) -> dict[str, Any]:
-    """Where no method is asked for. typed: the options that are; crossfit: what `defaults` says."""
+def usual_method(
+    typed: Iterable[str], structure: str, safecompress: dict[str, Any], crossfit: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Where no method is asked for. typed: the options that are; safecompress, crossfit: what `defaults` says."""
     instead = {_INSTEAD.get(option) for option in typed}
+    if has_one_density(structure):
+        instead.add("shrink_until")
     return {
         "name": "safecompress",
-        "options": {key: value for key, value in _SAFECOMPRESS.items() if key not in instead},
+        "options": {key: value for key, value in {**_SAFECOMPRESS, **safecompress}.items() if key not in instead},
         "defences": {} if crossfit is None else {"crossfit": crossfit},
     }
 

@@ -38,3 +38,8 @@ def n_of_m(structure: str) -> tuple[int, int] | None:
     """How many of how many weights an N:M structure keeps."""
     found = _N_OF_M.fullmatch(structure)
     return (int(found[1]), int(found[2])) if found else None
+
+
+def has_one_density(structure: str) -> bool:
+    """Whether the structure itself says how much is kept where it is, so that it cannot be reached little by little."""
+    return structure == "pattern" or n_of_m(structure) is not None

@@ -36,6 +36,14 @@ def test_what_is_said_takes_the_place_of_its_own_part_alone(tmp_path):
     assert (method.density, method.defences, method.options) == (0.3, {}, USUAL)
 
 
+def test_few_weights_are_reached_little_by_little_where_the_structure_can_be():
+    assert make_recipe(data="fashion-mnist").method.options == USUAL | {"shrink_until": 0.5}
+    assert make_recipe(data="fashion-mnist", structure="2:4").method.options == USUAL
+    assert make_recipe(data="fashion-mnist", options={"stop_at": 0.4}).method.options == USUAL | {"stop_at": 0.4}
+    assert make_recipe(data="fashion-mnist", options={"shrink_until": 0.3}).method.options["shrink_until"] == 0.3
+    assert make_recipe(data="fashion-mnist", method="set").method.options == {}
+
+
 def test_the_papers_attackers_test_alone_where_they_are_asked_for():
     assert make_recipe(attacker="both").method.options == {"attacker": "both", "strategies": USUAL["strategies"]}
 

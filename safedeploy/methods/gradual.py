@@ -1,7 +1,7 @@
 """A density that falls little by little from the whole network on."""
 
 from safedeploy.errors import UserError
-from safedeploy.structures import kind_of, n_of_m
+from safedeploy.structures import has_one_density
 
 
 def falling(left: float, density: float) -> float:
@@ -11,5 +11,5 @@ def falling(left: float, density: float) -> float:
 
 def require_gradual(structure: str, option: str) -> None:
     """Raises UserError for a structure that has one density alone."""
-    if kind_of(structure) == "pattern" or n_of_m(structure):
+    if has_one_density(structure):
         raise UserError(f"--structure {structure} goes at once: leave out --option {option}")
