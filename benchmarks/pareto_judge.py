@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.pareto_cells import Cell, Pool
+from benchmarks.pareto_cells import Cell, Floats, Pool
 from safedeploy.artifacts.recorded import RecordedArtifact
 from safedeploy.artifacts.remember import remember
 from safedeploy.attacks.base import Knowledge
@@ -57,31 +57,28 @@ def _of_victim(pool: Pool, cell: Cell, number: int, names: Sequence[str]) -> lis
         scores = attack.score(artifact, knowledge, targets)
         found.append(common | {"attack": attack.name} | _figures(scores.values, scores.threshold, len(inside.y)))
     if cell.views is not None:
-        found += [common | row for row in _at_views(pool, cell, number, others, (inside, outside))]
+        known = joined(knowledge.members, knowledge.nonmembers)
+        asked = np.concatenate([known.x, targets.x])[:, 0].astype(int)
+        scores_at_views = _at_views(cell.views[:, asked], cell.member[:, asked], labels[asked], number, others)
+        for name, values in scores_at_views.items():
+            cut = float(np.median(values[: len(known.y)]))  # by the samples that the attacker knows
+            found.append(common | {"attack": name} | _figures(values[len(known.y) :], cut, len(inside.y)))
     hits = cell.pool[number].argmax(axis=1) == labels
     fits = np.concatenate([hits[part.x[:, 0].astype(int)] for part in (inside, outside)]).astype(float)
     return [*found, common | {"attack": CORRECTNESS} | _figures(fits, 0.5, len(inside.y))]
 
 
 def _at_views(
-    pool: Pool, cell: Cell, number: int, others: list[int], sides: tuple[Samples, Samples]
-) -> list[dict[str, Any]]:
-    """RMIA and LiRA asked at every view of each sample, as audits of an augmented training ask."""
-    assert cell.views is not None
-    chosen = np.concatenate([side.x[:, 0].astype(int) for side in sides])
-    labels, views = pool.samples.y[chosen], range(cell.views.shape[2])
-    asked = cell.views[:, chosen]
-    phi = np.stack([np.stack([scaled_logit(one[:, view], labels) for view in views], axis=1) for one in asked])
-    answers = Answers(phi[others], cell.member[others][:, chosen])
-    scores = {
-        "rmia-online": rmia.ratio(phi[number], rmia.mean_probability(answers)),
-        "lira-online": lira.ratio(phi[number], answers, shrunken),
+    views: Floats, member: NDArray[np.bool_], labels: NDArray[np.int64], number: int, others: list[int]
+) -> dict[str, NDArray[np.float64]]:
+    """RMIA's and LiRA's scores (n,) at all views, as audits of an augmented training ask. views: (K, n, Q, classes)."""
+    count = views.shape[2]
+    phi = np.stack([np.stack([scaled_logit(one[:, view], labels) for view in range(count)], axis=1) for one in views])
+    answers = Answers(phi[others], member[others])
+    return {
+        f"rmia-online at {count} views": rmia.ratio(phi[number], rmia.mean_probability(answers)),
+        f"lira-online at {count} views": lira.ratio(phi[number], answers, shrunken),
     }
-    count = len(sides[0].y)
-    return [
-        {"attack": f"{name} at {len(views)} views"} | _figures(values, float(np.median(values)), count)
-        for name, values in scores.items()
-    ]
 
 
 def _references(recorded: RecordedArtifact, labels: NDArray[np.int64], cell: Cell, others: list[int]) -> References:
