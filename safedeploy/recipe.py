@@ -95,9 +95,6 @@ class MethodRecipe(Section):
     quantise_at: Fraction = 0.75
 
 
-Augment = Literal["none", "crop", "flip", "crop-flip"]
-
-
 class TrainingRecipe(Section):
     """SGD with momentum, or AdamW; the learning rate falls tenfold at `milestones` (shares of the epochs), as in
     SafeCompress.
@@ -117,7 +114,7 @@ class TrainingRecipe(Section):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     milestones: list[Fraction] = [0.5, 0.75]
-    augment: Augment = "none"
+    augment: Literal["none", "crop", "flip", "crop-flip"] = "none"
     padding: Annotated[int, Field(ge=1)] | None = None
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
