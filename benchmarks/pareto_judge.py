@@ -59,8 +59,8 @@ def _of_victim(pool: Pool, cell: Cell, number: int, names: Sequence[str]) -> lis
     if cell.views is not None:
         known = joined(knowledge.members, knowledge.nonmembers)
         asked = np.concatenate([known.x, targets.x])[:, 0].astype(int)
-        scores_at_views = _at_views(cell.views[:, asked], cell.member[:, asked], labels[asked], number, others)
-        for name, values in scores_at_views.items():
+        by_views = at_views(cell.views[:, asked], cell.member[:, asked], labels[asked], number, others)
+        for name, values in by_views.items():
             cut = float(np.median(values[: len(known.y)]))  # by the samples that the attacker knows
             found.append(common | {"attack": name} | _figures(values[len(known.y) :], cut, len(inside.y)))
     hits = cell.pool[number].argmax(axis=1) == labels
@@ -68,7 +68,7 @@ def _of_victim(pool: Pool, cell: Cell, number: int, names: Sequence[str]) -> lis
     return [*found, common | {"attack": CORRECTNESS} | _figures(fits, 0.5, len(inside.y))]
 
 
-def _at_views(
+def at_views(
     views: Floats, member: NDArray[np.bool_], labels: NDArray[np.int64], number: int, others: list[int]
 ) -> dict[str, NDArray[np.float64]]:
     """RMIA's and LiRA's scores (n,) at all views, as audits of an augmented training ask. views: (K, n, Q, classes)."""
