@@ -31,6 +31,7 @@ from safedeploy.attacks.base import Knowledge, ScoreFunction, Scores
 from safedeploy.attacks.membership import attack_p, attack_r, combined, lira, rmia, threshold
 from safedeploy.attacks.membership.pool import pool, target_phi
 from safedeploy.attacks.references import References
+from safedeploy.attacks.views import views_of
 from safedeploy.audit.compare import auc_difference, rate_differences
 from safedeploy.data.dataset import preprocess
 from safedeploy.data.halves import half
@@ -256,18 +257,19 @@ def measure(source: str, given: argparse.Namespace) -> list[dict[str, Any]]:
     counts = sorted(given.references)
     bench = train(source, given.data_root, given.victims, counts[-1], given.seed)
     samples, victims = bench.samples, bench.member[: given.victims]
+    which = views_of(SETTINGS[source].recipe, samples.x.shape[1:], given.views)
     with tempfile.TemporaryDirectory() as folder:
         started = process_time()
         opened = list(artifacts(bench, given.artifact, Path(folder)))
-        shared = np.stack([target_phi(one, samples, given.views) for one in opened[given.victims :]])
+        shared = np.stack([target_phi(one, samples, which) for one in opened[given.victims :]])
         asking = process_time() - started
-        pooled = References(content_digests(samples.x), samples.y, shared, bench.member[given.victims :])
+        pooled = References(content_digests(samples.x), samples.y, shared, bench.member[given.victims :], which)
         outcomes: dict[tuple[int, str], Outcome] = defaultdict(lambda: Outcome([], []))
         for number, mine in enumerate(victims):
             artifact, asked = remember(opened[number]), folds(samples, mine, given.seed)
             for fold in asked:  # the answers are shared by all attacks, so they are not timed
                 for part in (fold.members, fold.nonmembers, fold.targets):
-                    pooled.of(part), target_phi(artifact, part, given.views)
+                    pooled.of(part), target_phi(artifact, part, which)
             plain = ALONE | (art_attacks() if given.peers else {})
             for name, attack in plain.items():
                 _add(outcomes[0, name], judged(attack, artifact, asked, None))

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from safedeploy.artifacts.onnx import OnnxArtifact
-from safedeploy.attacks.views import LARGEST, views
+from safedeploy.attacks.views import views, views_of
 from safedeploy.compression import Examples, fresh
 from safedeploy.data.halves import POOL, half, half_split
 from safedeploy.data.load import load_dataset
@@ -154,7 +154,8 @@ def _ask(pool: Pool, recipe: Recipe, module: nn.Module, exporter: Exporter, plac
     buffer = io.BytesIO()
     answers = {"pool": artifact.logits(pool.samples.x), "test": artifact.logits(pool.test.x)}
     if recipe.training.augment != "none":
-        answers["views"] = np.stack([artifact.logits(view) for view in views(pool.samples.x, LARGEST)], axis=1)
+        which = views_of(recipe.training, shape)
+        answers["views"] = np.stack([artifact.logits(view) for view in views(pool.samples.x, which)], axis=1)
     np.savez(buffer, **answers)
     size = (scratch / "model.onnx").stat().st_size
     write_bytes(place, buffer.getvalue())

@@ -26,6 +26,8 @@ def _structure(name: str) -> str:
 
 Structure = Annotated[str, AfterValidator(_structure)]  # a name that structures.py knows
 
+Augment = Literal["none", "crop", "flip", "crop-flip"]
+
 Quantise = Literal["int8", "palette4", "palette5", "palette6", "palette7", "palette8"]
 
 TPR_BUDGET = re.compile(r"tpr@(0?\.\d+)")  # the false-positive rate it asks about
@@ -114,13 +116,19 @@ class TrainingRecipe(Section):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     milestones: list[Fraction] = [0.5, 0.75]
-    augment: Literal["none", "crop", "flip", "crop-flip"] = "none"
+    augment: Augment = "none"
     padding: Annotated[int, Field(ge=1)] | None = None
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 5.0
     canaries: Annotated[int, Field(ge=0)] = 0
     canary_kind: Literal["mislabelled", "natural"] = "mislabelled"
+
+    def shift(self, height: int) -> int:
+        """Pixels by which `augment` moves images of this height at most."""
+        if "crop" not in self.augment:
+            return 0
+        return height // 8 if self.padding is None else self.padding
 
 
 class AuditRecipe(Section):

@@ -301,7 +301,7 @@ def _calibration(part: Examples) -> NDArray[np.float32]:
 def _decides(described: ReferenceSet) -> dict[str, object]:
     """What references in one folder have in common, flat, named as an error names it."""
     flat: dict[str, object] = {"data": described.fingerprint[:12], "samples": described.pool, "seed": described.seed}
-    flat.update(views=described.views, files=",".join(described.files))
+    flat.update(views=described.views.count, files=",".join(described.files))
     # all there was when older folders were begun
     flat["training.optimizer"] = "sgd"
     flat.update({"method.structure": "irregular", "method.defences": {}})

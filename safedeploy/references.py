@@ -7,7 +7,7 @@ from typing import Any, get_args
 import numpy as np
 
 from safedeploy.artifacts.recognise import open_artifact
-from safedeploy.attacks.views import LARGEST
+from safedeploy.attacks.views import views_of
 from safedeploy.compression import Examples, PathLike, Progress, fresh, load_examples, need_torch, silent
 from safedeploy.data.arrays import read_arrays
 from safedeploy.data.checks import whole_labels
@@ -40,7 +40,7 @@ def make_references(
 ) -> list[Path]:
     """References of a run, in `out` (by default in the run), and of its dense control, in `out`/dense; the folders.
 
-    views: by default 1, or of a training with augmentation, whose models remember views, all there are. files: which
+    views: by default 1, or of a training with augmentation all that it made of a member, up to 18. files: which
     exported files answer; by default the bundle's, but model.pte, whose weights model.onnx has too.
     A build that was cut off goes on where it stopped, a larger `count` extends it. Raises UserError for bad input,
     before anything is trained.
@@ -169,11 +169,6 @@ def _plan(
     need_torch("making reference models")
     if count < 1:
         raise UserError(f"--count {count}: at least one reference model is needed")
-    most = LARGEST if len(examples.dataset.input_shape) == 3 else 1
-    if views is None:  # what was seen shifted and mirrored is remembered so too (docs/audit.md)
-        views = 1 if recipe.training.augment == "none" else most
-    if not 1 <= views <= most:
-        raise UserError(f"--views {views}: these inputs have 1 to {most}; images have up to {LARGEST}, other inputs 1")
     if any(name.endswith(".pte") for name in files):
         from safedeploy.export.executorch import require_executorch
 
@@ -191,7 +186,7 @@ def _plan(
         method=recipe.method.name,
         seed=recipe.seed,
         count=count,
-        views=views,
+        views=views_of(recipe.training, examples.dataset.input_shape, views),
         files=list(files),
         served=served,
         pool=int(examples.split.indices(*POOL).size),

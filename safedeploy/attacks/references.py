@@ -5,8 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from safedeploy.attacks.views import ITSELF
 from safedeploy.data.samples import Samples, content_digests
 from safedeploy.errors import UserError
+from safedeploy.results import Views
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -30,9 +32,11 @@ class References:
     Models 2j and 2j + 1 hold complementary halves, so that every sample is in exactly half of an even number of them.
     """
 
-    def __init__(self, digests: NDArray[np.bytes_], labels: NDArray[np.int64], phi: Floats, member: Bools) -> None:
-        """digests: (N,) sha256 of the pool's inputs; labels: (N,); phi: (K, N, Q); member: (K, N)."""
-        self._digests, self._labels, self._phi, self._member = digests, labels, phi, member
+    def __init__(
+        self, digests: NDArray[np.bytes_], labels: NDArray[np.int64], phi: Floats, member: Bools, views: Views = ITSELF
+    ) -> None:
+        """digests: (N,) sha256 of the pool's inputs; labels: (N,); phi: (K, N, Q) at the Q `views`; member: (K, N)."""
+        self._digests, self._labels, self._phi, self._member, self.views = digests, labels, phi, member, views
         # by id; the samples are held, so no other has their id
         self._answers: dict[int, tuple[Samples, Answers]] = {}
         self._places: dict[int, tuple[Samples, list[NDArray[np.int64]]]] = {}
@@ -41,13 +45,9 @@ class References:
     def count(self) -> int:
         return int(self._phi.shape[0])
 
-    @property
-    def views(self) -> int:
-        return int(self._phi.shape[2])
-
     def take(self, count: int) -> "References":
         """The first `count` of them alone."""
-        fewer = References(self._digests, self._labels, self._phi[:count], self._member[:count])
+        fewer = References(self._digests, self._labels, self._phi[:count], self._member[:count], self.views)
         fewer._places = self._places  # the samples are in the same rows of the pool
         return fewer
 

@@ -1,26 +1,60 @@
-"""The views of a sample that are asked about: itself, then fixed small changes, the same for every model."""
+"""The views of a sample that are asked about: itself, then what an augmentation makes of it, the same for every model.
+
+A model that saw its members shifted or mirrored remembers them so, and best as it saw them: shifts as far and padded
+with zeros as in training, mirrored only where members were (docs/audit.md has what other views miss).
+"""
+
+from collections.abc import Iterator
 
 import numpy as np
 
 from safedeploy.artifacts.base import Array
+from safedeploy.errors import UserError
+from safedeploy.recipe import TrainingRecipe
+from safedeploy.results import Views
+from safedeploy.seeds import derive
 
-SHIFTS = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))
-LARGEST = 2 * len(SHIFTS)
+USUAL = 18  # views by default: of 50 they find what all find but a twentieth (docs/audit.md)
+ITSELF = Views(augment="none", padding=0, count=1)
+
+Move = tuple[int, int, bool]  # down, right, mirrored
 
 
-def views(x: Array, count: int) -> list[Array]:
-    """`count` arrays like x (n, channels, height, width): x, x mirrored, then x shifted by a pixel, plain and mirrored.
+def views_of(training: TrainingRecipe, input_shape: tuple[int, ...], count: int | None = None) -> Views:
+    """`count` views of what models trained so saw of their members; by default all, up to 18.
 
-    Shifts repeat the edge. Other inputs than images have one view. Raises ValueError for more views than there are.
+    Models that saw members as they are have one view by default, and others by a pixel's shift and mirrored. Raises
+    UserError where there are fewer than `count`.
     """
-    if not 1 <= count <= (LARGEST if x.ndim == 4 else 1):
-        raise ValueError(f"inputs of shape {x.shape[1:]} have no {count} views")
-    made = []
-    for number in range(count):
-        down, right = SHIFTS[number // 2]
-        view = x
-        if (down, right) != (0, 0):
-            edges = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
-            view = edges[:, :, 1 - down : 1 - down + x.shape[2], 1 - right : 1 - right + x.shape[3]]
-        made.append(np.ascontiguousarray(view[..., ::-1]) if number % 2 else np.ascontiguousarray(view))
-    return made
+    if len(input_shape) != 3:
+        every, asked = ITSELF, 1
+    elif training.augment == "none":
+        every, asked = Views(augment="crop-flip", padding=1, count=1), 1
+    else:
+        padding = training.shift(input_shape[1])
+        every = Views(augment=training.augment, padding=padding, count=1)
+        asked = min(USUAL, len(moves(every)))
+    wanted, most = asked if count is None else count, len(moves(every))
+    if not 1 <= wanted <= most:
+        raise UserError(f"--views {count}: what these models learnt from has 1 to {most} views")
+    return ITSELF if wanted == 1 else every.model_copy(update={"count": wanted})
+
+
+def moves(which: Views) -> list[Move]:
+    """Every change that the augmentation can make, itself first, the others in a fixed order like a drawn one."""
+    reach = range(-which.padding, which.padding + 1) if "crop" in which.augment else range(1)
+    mirrors = (False, True) if "flip" in which.augment else (False,)
+    every = [(down, right, mirrored) for down in reach for right in reach for mirrored in mirrors]
+    return sorted(every, key=lambda move: (move != (0, 0, False), derive(0, "views", *move)))
+
+
+def views(x: Array, which: Views) -> Iterator[Array]:
+    """Arrays like x (n, channels, height, width), one after another; of other inputs than images one."""
+    if which.count == 1:
+        yield x
+        return
+    pad, (height, width) = which.padding, x.shape[2:]
+    padded = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
+    for down, right, mirrored in moves(which)[: which.count]:
+        view = padded[:, :, pad - down : pad - down + height, pad - right : pad - right + width]
+        yield np.ascontiguousarray(view[..., ::-1] if mirrored else view)

@@ -80,17 +80,17 @@ def load_references(folder: Path, file: str | None, *, quantised: bool) -> tuple
     if digests.shape != (described.pool,) or digests.dtype != np.dtype("S64") or labels.shape != digests.shape:
         raise _damaged(folder / POOL)
     there = _finished(folder, described.count)
-    phi = np.empty((there, described.pool, described.views))
+    phi = np.empty((there, described.pool, described.views.count))
     member = np.empty((there, described.pool), dtype=bool)
     for number in range(there):
         member[number], logits = _read(place(folder, number), column, described)
         if labels.min() < 0 or labels.max() >= logits.shape[2]:
             raise _damaged(place(folder, number))
-        for view in range(described.views):
+        for view in range(described.views.count):
             phi[number, :, view] = scaled_logit(logits[:, view], labels)
     if there < described.count:
         clause = f"{clause}; {there} of {described.count} are finished"
-    return References(digests, labels.astype(np.int64), phi, member), described, clause
+    return References(digests, labels.astype(np.int64), phi, member, described.views), described, clause
 
 
 def choose(described: ReferenceSet, file: str | None, *, quantised: bool) -> tuple[str, str]:
@@ -129,7 +129,7 @@ def _read(path: Path, file: str, described: ReferenceSet) -> tuple[NDArray[np.bo
         member.shape == (described.pool,)
         and member.dtype == np.bool_
         and logits.ndim == 3
-        and logits.shape[:2] == (described.pool, described.views)
+        and logits.shape[:2] == (described.pool, described.views.count)
         and logits.dtype == np.float32
         and bool(np.isfinite(logits).all())
     )

@@ -13,7 +13,7 @@ def references(
     count: Annotated[int, typer.Option("--count", help="How many; 2 for a quick look, 16 to 64 for a release.")] = 64,
     views: Annotated[
         int | None,
-        typer.Option("--views", help="Answers a sample, of an image shifted and mirrored; 10 after --augment, else 1."),
+        typer.Option("--views", help="Answers a sample, shifted and mirrored as in training; 1 if not augmented."),
     ] = None,
     target: o.TargetOption = None,
     files: Annotated[
@@ -113,7 +113,13 @@ def _show(folders: list[Path], *, json: bool) -> None:
         print_json([{"folder": str(folder), **one.model_dump(by_alias=True)} for folder, one in made.items()])
         return
     rows = [
-        [str(folder), f"{one.count}", f"{one.model}, {one.method}", f"{one.pool:,} × {one.views}", ", ".join(one.files)]
+        [
+            str(folder),
+            f"{one.count}",
+            f"{one.model}, {one.method}",
+            f"{one.pool:,} × {one.views.count}",
+            ", ".join(one.files),
+        ]
         for folder, one in made.items()
     ]
     title = "reference models; each sample is in half of every pair"

@@ -61,7 +61,7 @@ from safedeploy.results.plan import (
     PlannedLayer,
     PlanRule,
 )
-from safedeploy.results.run import DpGuarantee, LayerDensity, ReferenceSet, Served, Summary
+from safedeploy.results.run import DpGuarantee, LayerDensity, ReferenceSet, Served, Summary, Views
 from safedeploy.results.timing import DeviceState, Percentiles, Ratio, Timing
 from safedeploy.results.verification import (
     Answers,
@@ -149,5 +149,6 @@ __all__ = [
     "ValueAuc",
     "Verdict",
     "Verification",
+    "Views",
     "WeightEncoding",
 ]

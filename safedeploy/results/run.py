@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
+from safedeploy.recipe import Augment
 from safedeploy.results.base import Probability, Result, ResultFile
 
 
@@ -64,12 +65,21 @@ class Served(Result):
     max_logit_difference: float
 
 
+class Views(Result):
+    """The changes of a sample that models are asked about: the first `count` of those that `augment` makes with
+    `padding` pixels, itself first (attacks/views.py)."""
+
+    augment: Augment
+    padding: int
+    count: int
+
+
 class ReferenceSet(ResultFile):
     """What the reference models of one folder are (`references/references.json`).
 
     `made_for`: the run or the files whose pool they halve. `fingerprint`: of the data. `recipe`: all that decides a
-    reference beside its number. `count`: how many were asked for; a cut-off build has fewer. `views`: answers a sample.
-    `files`: the exported files that answered. `pool`: samples. `versions`: that began the folder.
+    reference beside its number. `count`: how many were asked for; a cut-off build has fewer. `views`: of each
+    sample. `files`: the exported files that answered. `pool`: samples. `versions`: that began the folder.
     """
 
     made_for: str
@@ -79,7 +89,7 @@ class ReferenceSet(ResultFile):
     method: str
     seed: int
     count: int
-    views: int
+    views: Views
     files: list[str]
     served: dict[str, Served] = Field(default_factory=dict)
     pool: int

@@ -10,8 +10,7 @@ from safedeploy.recipe import TrainingRecipe
 def augment(x: Tensor, recipe: TrainingRecipe, generator: torch.Generator) -> Tensor:
     """x: (b, channels, height, width). Training only: members and non-members reach attacks without it."""
     batch, channels, height, width = x.shape
-    usual = height // 8 if recipe.padding is None else recipe.padding
-    pad = 0 if recipe.augment == "flip" else usual
+    pad = recipe.shift(height)
     padded = functional.pad(x, (pad, pad, pad, pad))
     top, left = (torch.randint(2 * pad + 1, (batch,), generator=generator).to(x.device) for _ in range(2))
     mirror = (torch.rand(batch, generator=generator) < (0.5 if "flip" in recipe.augment else 0)).to(x.device)

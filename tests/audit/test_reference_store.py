@@ -8,7 +8,7 @@ import pytest
 from safedeploy.audit import reference_store as store
 from safedeploy.data.samples import Samples, content_digests
 from safedeploy.errors import UserError
-from safedeploy.results import ReferenceSet, Served
+from safedeploy.results import ReferenceSet, Served, Views
 
 X = np.random.default_rng(0).standard_normal((8, 5)).astype(np.float32)
 Y = np.arange(8) % 3
@@ -24,7 +24,7 @@ def described(count: int = 2, files: tuple[str, ...] = ("model.onnx", "model.int
         method="dense",
         seed=0,
         count=count,
-        views=views,
+        views=Views(augment="flip", padding=0, count=views),
         files=list(files),
         pool=8,
         versions={},
@@ -39,7 +39,7 @@ def stored(folder: Path, made: ReferenceSet, there: int | None = None) -> Path:
     made.write(folder / store.SET)
     store.write_pool(folder, content_digests(X), Y, np.arange(8))
     for number in range(made.count if there is None else there):
-        answers = {file: logits(number, file, made.views) for file in made.files}
+        answers = {file: logits(number, file, made.views.count) for file in made.files}
         hashes = dict.fromkeys(made.files, "0" * 64)
         store.write_reference(folder, number, store.Reference(MEMBER[number % 2], number, answers, hashes))
     return folder

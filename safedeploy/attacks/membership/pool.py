@@ -1,6 +1,7 @@
 """What attacks with references work on: the known samples and the targets together, scored alike, in one array."""
 
 from dataclasses import dataclass
+from itertools import islice
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -14,11 +15,12 @@ from safedeploy.attacks.references import Answers, Floats
 from safedeploy.attacks.views import views
 from safedeploy.data.samples import Samples
 from safedeploy.errors import UserError
+from safedeploy.results import Views
 from safedeploy.roc import best_threshold
 
 FEWEST = 2
 
-_asked: WeakKeyDictionary[Artifact, WeakKeyDictionary[Samples, Floats]] = WeakKeyDictionary()
+_asked: WeakKeyDictionary[Artifact, WeakKeyDictionary[Samples, tuple[Views, Floats]]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,15 +69,15 @@ def pool(artifact: Artifact, knowledge: Knowledge, targets: Samples) -> Pool:
     )
 
 
-def target_phi(artifact: Artifact, samples: Samples, count: int) -> Floats:
-    """φ of `samples` at `count` views, (n, count) float64; every attack on the same artifact shares one asking."""
+def target_phi(artifact: Artifact, samples: Samples, which: Views) -> Floats:
+    """φ of `samples` at the views, (n, Q) float64; every attack on the same artifact shares one asking."""
     kept = _asked.setdefault(artifact, WeakKeyDictionary())
     found = kept.get(samples)
-    if found is None or found.shape[1] != count:
+    if found is None or found[0] != which:
         # views are made here and asked about once: an artifact that remembers would hold them all
         plain = artifact.artifact if isinstance(artifact, Remembered) else artifact
         asked = [artifact.logits(samples.x)]
-        asked += [plain.logits(view) for view in views(samples.x, count)[1:]] if count > 1 else []
-        found = np.stack([scaled_logit(logits, samples.y) for logits in asked], axis=1)
+        asked += [plain.logits(view) for view in islice(views(samples.x, which), 1, None)]
+        found = which, np.stack([scaled_logit(logits, samples.y) for logits in asked], axis=1)
         kept[samples] = found
-    return found
+    return found[1]
