@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from safedeploy.recipe import Augment
 from safedeploy.results.base import Probability, Result, ResultFile
@@ -94,3 +94,9 @@ class ReferenceSet(ResultFile):
     served: dict[str, Served] = Field(default_factory=dict)
     pool: int
     versions: dict[str, str]
+
+    @field_validator("views", mode="before")
+    @classmethod
+    def _itself(cls, given: Any) -> Any:
+        """Older folders say how many; one is the sample itself."""
+        return {"augment": "none", "padding": 0, "count": 1} if given == 1 else given

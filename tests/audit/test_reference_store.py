@@ -1,10 +1,12 @@
 """References on disk: the right column for each file, phi from the stored logits, and one line for what is damaged."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from safedeploy.attacks.views import ITSELF
 from safedeploy.audit import reference_store as store
 from safedeploy.data.samples import Samples, content_digests
 from safedeploy.errors import UserError
@@ -24,7 +26,7 @@ def described(count: int = 2, files: tuple[str, ...] = ("model.onnx", "model.int
         method="dense",
         seed=0,
         count=count,
-        views=Views(augment="flip", padding=0, count=views),
+        views=Views(augment="flip", padding=0, count=views) if views > 1 else ITSELF,
         files=list(files),
         pool=8,
         versions={},
@@ -164,3 +166,16 @@ def test_reading_needs_no_torch():
 
     script = "import sys, safedeploy.audit.reference_store; assert 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+
+
+@pytest.mark.parametrize("given", [1, 10])
+def test_an_older_folder_is_read_if_its_references_were_asked_once(tmp_path, given):
+    """Ten views were not those of their training, and are no longer asked of the audited model."""
+    path = stored(tmp_path, described(views=1)) / store.SET
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"views": given}))
+    if given == 1:
+        references, _, _ = store.load_references(tmp_path, "model.onnx", quantised=False)
+        assert references.views == ITSELF
+    else:
+        with pytest.raises(UserError, match=r"views: .*; make it again"):
+            store.load_references(tmp_path, "model.onnx", quantised=False)
