@@ -134,7 +134,10 @@ def _dominates(other: dict[str, Any], line: dict[str, Any]) -> bool:
 
 
 def plot(lines: Rows, path: Path) -> None:
-    """AUC against test accuracy, a panel a data set; a point's area is its file's size; the dense curve is drawn."""
+    """AUC against test accuracy, a panel a data set; a point's area is its file's size; the dense curve is drawn.
+
+    Circles are methods alone, squares have a defence beside them, triangles another training.
+    """
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -142,7 +145,10 @@ def plot(lines: Rows, path: Path) -> None:
 
     names = sorted({line["data"] for line in lines})
     families = sorted({_family(line) for line in lines})
-    colour = {family: mpl.colormaps["tab20"](k % 20) for k, family in enumerate(families)}
+    kinds = {family: next((sign for sign in "@+" if sign in family), "") for family in families}
+    alike = {family: [other for other in families if kinds[other] == kinds[family]] for family in families}
+    colour = {family: mpl.colormaps["tab10"](its.index(family) % 10) for family, its in alike.items()}
+    marker = {family: {"": "o", "+": "s", "@": "^"}[kind] for family, kind in kinds.items()}
     figure, axes = plt.subplots(1, len(names), figsize=(6 * len(names), 5), squeeze=False, layout="constrained")
     for axis, name in zip(axes[0], names, strict=True):
         mine = [line for line in lines if line["data"] == name]
@@ -150,18 +156,22 @@ def plot(lines: Rows, path: Path) -> None:
         for method in sorted({_family(line) for line in mine}):
             some = sorted((line for line in mine if _family(line) == method), key=lambda line: line["test_accuracy"])
             x, y = ([line[column] for line in some] for column in ("test_accuracy", "auc"))
-            axis.scatter(x, y, s=[20 + 180 * line["bytes"] / largest for line in some], color=colour[method])
+            areas = [20 + 180 * line["bytes"] / largest for line in some]
+            axis.scatter(x, y, s=areas, color=colour[method], marker=marker[method])
             if method == CONTROL:
                 axis.plot(x, y, linewidth=1, color=colour[method])
         axis.axhline(0.5, color="black", linewidth=0.5)
         axis.set(title=name, xlabel="test accuracy", ylabel="AUC of the strongest attack")
-    handles = [plt.Line2D([], [], marker="o", linestyle="", color=colour[family]) for family in families]
+    handles = [plt.Line2D([], [], marker=marker[one], linestyle="", color=colour[one]) for one in families]
     figure.legend(handles, families, loc="outside right upper", fontsize=8)
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
 
 def _family(line: dict[str, Any]) -> str:
-    """The method without its numbers; dense and its early stops are one."""
-    name = "+".join(part.partition(":")[0] for part in line["method"].split("+"))
-    return CONTROL if name == f"{CONTROL}+early-stop" else str(name)
+    """The method without its values; dense and its early stops are one."""
+    method, _, training = line["method"].partition("@")
+    name = "+".join(part.partition(":")[0] for part in method.split("+"))
+    if training:
+        name += "@" + ",".join(part.partition("=")[0] for part in training.split(",") if "=" in part)
+    return CONTROL if name == f"{CONTROL}+early-stop" else name
