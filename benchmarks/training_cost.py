@@ -3,10 +3,10 @@ same model, paired in one process and alternating; ratios of CPU time.
 
 python -m benchmarks.training_cost --data location30 fashion-mnist --data-root DIR --epochs 3 --repeats 7
 
-The plain loop is what a tutorial has: shuffled batches, forward, cross-entropy, backward, torch's SGD with momentum,
-the falling learning rate, accuracy on the validation role after each epoch, kernels as torch chooses them (ours are
-deterministic). For `dpsgd` it is Opacus' own: `make_private` and its data loader. Both have one thread. A ratio's
-spread is the lowest and the highest of the pairs.
+The plain loop is what a tutorial has: shuffled batches, forward, the loss (cross-entropy, or the defence's own, from
+plain_losses.py), backward, torch's SGD with momentum, the falling learning rate, accuracy on the validation role after
+each epoch, kernels as torch chooses them (ours are deterministic). For `dpsgd` it is Opacus' own: `make_private` and
+its data loader. Both have one thread. A ratio's spread is the lowest and the highest of the pairs.
 """
 
 import gc
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.common import parser, report
+from benchmarks.plain_losses import LOSSES, cross_entropy
 from safedeploy.compose import make_recipe
 from safedeploy.compression import Examples, fresh, prepared
 from safedeploy.data.split import MEMBERS
@@ -64,17 +65,18 @@ def epoch_end(module: nn.Module, validation: tuple[Tensor, Tensor]) -> float:
 def plain(module: nn.Module, recipe: Recipe, data: Data) -> None:
     """Shuffled batches, of which the last, smaller one is dropped."""
     (x, y), validation = data
+    loss_of = next((LOSSES[name] for name in recipe.method.defences if name in LOSSES), cross_entropy)
     training, size = recipe.training, recipe.training.batch_size
     torch.manual_seed(recipe.seed)
     optimizer = optimiser(module, recipe)
     marks = [round(share * training.epochs) for share in training.milestones]
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, marks, 0.1)
     module.train()
-    for _ in range(training.epochs):
+    for epoch in range(training.epochs):
         order = torch.randperm(len(y))
         for start in range(0, len(y) - size + 1, size):
             chosen = order[start : start + size]
-            loss = functional.cross_entropy(module(x[chosen]), y[chosen])
+            loss = loss_of(module(x[chosen]), y[chosen], epoch)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
