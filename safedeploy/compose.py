@@ -56,7 +56,7 @@ def make_recipe(
     source = data or content.get("data", {}).get("source", "digits")
     published = (model or content.get("model", {}).get("name", "")).startswith(PREFIX)
     usual = defaults(source, text=bool(text or content.get("data", {}).get("text")), published=published)
-    usually = {key: usual.pop(key, {}) for key in ("model", "density", "crossfit", "safecompress")}
+    usually = {key: usual.pop(key, {}) for key in ("model", "density", "defences", "safecompress")}
     asked = method or content.get("method", {}).get("name")
     filled: dict[str, Any] = {
         "data": {"source": source},
@@ -71,9 +71,9 @@ def make_recipe(
     if asked is None:
         # teachers that begin with weights which may have seen the members hide nobody
         begun = init or content.get("model", {}).get("init")
-        teachers = None if begun else usually["crossfit"]
+        beside = {name: given for name, given in usually["defences"].items() if not (begun and name == "crossfit")}
         kept = structure or content.get("method", {}).get("structure", "")
-        filled["method"] = usual_method(typed, kept, usually["safecompress"], teachers) | filled["method"]
+        filled["method"] = usual_method(typed, kept, usually["safecompress"], beside) | filled["method"]
     _put(filled, "data", source=data, root=_absolute(data_root), label=label, sensitive=sensitive)
     _put(filled, "data", text=text, length=length)
     _put(filled, "model", name=_placed(model), init=_found(init))

@@ -7,9 +7,11 @@ from typing import Any
 from safedeploy.structures import has_one_density
 
 # Two generations of teachers where that is on the frontier (benchmarks/README.md): of perceptrons, which cost little.
-_TWICE = {"crossfit": {"folds": 4, "generations": 2}}
-_ONCE: dict[str, Any] = {"crossfit": {}}
-_NEVER = {"crossfit": None}  # so few that what teachers know of others costs more than it hides
+_TWICE = {"defences": {"crossfit": {"folds": 4, "generations": 2}}}
+_ONCE: dict[str, Any] = {"defences": {"crossfit": {}}}
+_RELAXED: dict[str, Any] = {
+    "defences": {"relaxloss": {}}
+}  # few members: what teachers know of others costs more than it hides
 _CIFAR = {**_ONCE, "model": "resnet18", "epochs": 100, "batch_size": 128, "learning_rate": 0.1, "augment": "crop-flip"}
 _ADAMW = {**_ONCE, "optimizer": "adamw", "weight_decay": 0.01, "batch_size": 32, "density": 0.1}
 _TEXT = {"model": "bert-tiny", "epochs": 8, "learning_rate": 1e-3, **_ADAMW}
@@ -24,7 +26,7 @@ _SMALL_IMAGES = {
     "safecompress": {"shrink_until": 0.5},  # a point more than sparse from the start, at this density
 }
 _DEFAULTS: dict[str, dict[str, Any]] = {
-    "digits": {**_NEVER, "model": "lenet5", "epochs": 120, "batch_size": 32, "learning_rate": 0.05, "density": 0.1},
+    "digits": {**_RELAXED, "model": "lenet5", "epochs": 120, "batch_size": 32, "learning_rate": 0.05, "density": 0.2},
     "mnist": _SMALL_IMAGES,
     "fashion-mnist": _SMALL_IMAGES,
     "cifar10": {**_CIFAR, "density": 0.05},
@@ -39,7 +41,7 @@ _ARRAYS = {**_TWICE, "model": "mlp", "epochs": 60, "batch_size": 64, "learning_r
 
 def defaults(source: str, *, text: bool = False, published: bool = False) -> dict[str, Any]:
     """For a built-in name, an image folder, or a file of arrays or a table: what is trained and how; and for where no
-    method is asked for, `crossfit`, the options of that defence or None, and `safecompress`, more of that method's.
+    method is asked for, `defences` with their options, and `safecompress`, more of that method's.
 
     text: whose column of texts is read. published: for a model that comes with its weights.
     """
@@ -59,16 +61,16 @@ _INSTEAD = {"attacker": "testers", "prune": "strategies", "grow": "strategies", 
 
 
 def usual_method(
-    typed: Iterable[str], structure: str, safecompress: dict[str, Any], crossfit: dict[str, Any] | None
+    typed: Iterable[str], structure: str, safecompress: dict[str, Any], defences: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
-    """Where no method is asked for. typed: the options that are; safecompress, crossfit: what `defaults` says."""
+    """Where no method is asked for. typed: the options that are; safecompress, defences: what `defaults` says."""
     instead = {_INSTEAD.get(option) for option in typed}
     if has_one_density(structure):
         instead.add("shrink_until")
     return {
         "name": "safecompress",
         "options": {key: value for key, value in {**_SAFECOMPRESS, **safecompress}.items() if key not in instead},
-        "defences": {} if crossfit is None else {"crossfit": crossfit},
+        "defences": defences,
     }
 
 

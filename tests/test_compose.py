@@ -12,7 +12,7 @@ def test_nothing_said_is_safecompress_tested_by_rmia_and_taught_by_teachers():
     method = make_recipe(data="location30").method
     assert (method.name, method.options, method.defences) == ("safecompress", USUAL, TWICE)
     method = make_recipe().method  # digits are so few that teachers know too little
-    assert (method.name, method.options, method.defences) == ("safecompress", USUAL, {})
+    assert (method.name, method.options, method.defences) == ("safecompress", USUAL, {"relaxloss": {}})
 
 
 @pytest.mark.parametrize("name", ["safecompress", "set", "dense"])
@@ -24,7 +24,7 @@ def test_a_method_that_is_asked_for_comes_alone(name, tmp_path):
 
 
 def test_what_is_said_takes_the_place_of_its_own_part_alone(tmp_path):
-    assert make_recipe(defences=["relaxloss"]).method.defences == {"relaxloss": {}}
+    assert make_recipe(defences=["ppb"]).method.defences == {"ppb": {}}
     assert make_recipe(data="location30", options={"crossfit.repeats": 1}).method.defences == {
         "crossfit": {"folds": 4, "generations": 2, "repeats": 1}
     }
@@ -50,8 +50,9 @@ def test_the_papers_attackers_test_alone_where_they_are_asked_for():
 
 def test_weights_that_may_have_seen_the_members_bring_no_teachers(tmp_path):
     """They would begin with them too, and a teacher that knows everybody hides nobody."""
-    assert make_recipe(init="torchvision:resnet18").method.defences == {}
-    (tmp_path / "r.toml").write_text("[model]\nname = 'mlp'\ninit = 'hf:some/one'\n")
+    assert make_recipe(data="cifar10", init="torchvision:resnet18").method.defences == {}
+    assert make_recipe(init="model.safetensors").method.defences == {"relaxloss": {}}
+    (tmp_path / "r.toml").write_text("[data]\nsource = 'location30'\n[model]\nname = 'mlp'\ninit = 'hf:some/one'\n")
     assert make_recipe(tmp_path / "r.toml").method.defences == {}
 
 
