@@ -234,7 +234,7 @@ def test_views_are_answers_to_the_shifted_and_mirrored_sample(digits, tmp_path):
     logits = np.load(folder / "0000.npz")["logits model.onnx"]
     assert logits.shape[1] == 3
     assert np.abs(logits[:, 0] - logits[:, 1]).max() > 0.1
-    with pytest.raises(UserError, match="--views 19: what these models learnt from has 1 to 18"):
+    with pytest.raises(UserError, match="--views 19: these models can be asked at 1 to 18"):
         make_references(digits, 2, views=19, out=tmp_path / "s")
 
 

@@ -36,7 +36,7 @@ def views_of(training: TrainingRecipe, input_shape: tuple[int, ...], count: int 
         asked = min(USUAL, len(moves(every)))
     wanted, most = asked if count is None else count, len(moves(every))
     if not 1 <= wanted <= most:
-        raise UserError(f"--views {count}: what these models learnt from has 1 to {most} views")
+        raise UserError(f"--views {count}: these models can be asked at 1 to {most} views")
     return ITSELF if wanted == 1 else every.model_copy(update={"count": wanted})
 
 
