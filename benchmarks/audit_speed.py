@@ -114,6 +114,7 @@ def whole(given: argparse.Namespace) -> list[dict[str, Any]]:
     from safedeploy.attacks.membership import ATTACKS
     from safedeploy.attacks.membership.pool import target_phi
     from safedeploy.attacks.references import References
+    from safedeploy.attacks.views import ITSELF
     from safedeploy.data.samples import content_digests
     from safedeploy.roc import auc
     from safedeploy.training.many import train_many  # noqa: F401  (its imports are not the audit's cost)
@@ -147,7 +148,7 @@ def whole(given: argparse.Namespace) -> list[dict[str, Any]]:
                 kept["files"] = made[kind](bench, place)
 
             def ask() -> None:
-                phi = np.stack([target_phi(file, bench.samples, 1) for file in kept["files"][1:]])
+                phi = np.stack([target_phi(file, bench.samples, ITSELF) for file in kept["files"][1:]])
                 kept["references"] = References(digests, bench.samples.y, phi, bench.member[1:])
 
             timed(kind, "files", export)

@@ -9,9 +9,8 @@ from safedeploy.structures import has_one_density
 # Two generations of teachers where that is on the frontier (benchmarks/README.md): of perceptrons, which cost little.
 _TWICE = {"defences": {"crossfit": {"folds": 4, "generations": 2}}}
 _ONCE: dict[str, Any] = {"defences": {"crossfit": {}}}
-_RELAXED: dict[str, Any] = {
-    "defences": {"relaxloss": {}}
-}  # few members: what teachers know of others costs more than it hides
+# Few members: what teachers know of others costs more than it hides.
+_RELAXED: dict[str, Any] = {"defences": {"relaxloss": {}}}
 _CIFAR = {**_ONCE, "model": "resnet18", "epochs": 100, "batch_size": 128, "learning_rate": 0.1, "augment": "crop-flip"}
 _ADAMW = {**_ONCE, "optimizer": "adamw", "weight_decay": 0.01, "batch_size": 32, "density": 0.1}
 _TEXT = {"model": "bert-tiny", "epochs": 8, "learning_rate": 1e-3, **_ADAMW}
